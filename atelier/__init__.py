@@ -1,0 +1,31 @@
+"""The ground floor: what all of Atelier's tasks share."""
+
+import os
+import sys
+import tempfile
+
+
+def _import_tensorflow_quietly() -> None:
+    """Imports TensorFlow without the dozen lines that it writes past Python to standard error.
+
+    They name its build options and missing CUDA drivers, and no log level silences them. They are
+    shown after all if the import fails.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")  # Says what it has to say about CUDA.
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+_import_tensorflow_quietly()

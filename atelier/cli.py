@@ -1,0 +1,276 @@
+"""What the commands share: settings to flags, inputs, exit codes, one line for each mistake."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+from tqdm import tqdm
+
+from atelier.errors import AtelierError, ImageError, SettingsError
+from atelier.images import READABLE
+from atelier.progress import OnStep, Step
+
+DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""The exit codes of all commands."""
+
+Arguments = TypeVar("Arguments")
+
+
+def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
+    """Makes a `main(argv=None) -> int` that answers mistakes with a line and an exit code.
+
+    `AtelierError` gives one line that starts `error:` and exit code 2; so does bad usage. Ctrl-C
+    and SIGTERM give 130. No traceback for either.
+    """
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> int:
+        try:
+            return main(sys.argv[1:] if argv is None else argv)
+        except AtelierError as error:
+            report(str(error))
+            return BAD_USAGE
+        except KeyboardInterrupt:
+            report("stopped; what was finished is kept")
+            return INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read our output has gone: nothing is left to say, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return SOME_FAILED
+
+    return wrapped
+
+
+def parse(
+    arguments: type[Arguments],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    presets: Mapping[str, object] | None = None,
+) -> Arguments:
+    """Reads a command line into a dataclass, whose fields are the flags.
+
+    Args:
+        arguments: a dataclass with a docstring a field; its own docstring describes the command.
+        argv: the command line, without the program's name.
+        prog: the program's name, for the help text.
+        presets: values of settings by preset name. If given, `arguments` has a field `preset`,
+            and the named preset's fields take the place of the defaults of the same name.
+
+    Raises:
+        SettingsError: what was typed makes no sense; one line. `--help` exits, as usual.
+    """
+    default = None
+    if presets is not None:
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        early.add_argument("--preset", default=None)
+        try:
+            name = early.parse_known_args(argv)[0].preset
+        except argparse.ArgumentError as error:
+            raise SettingsError(str(error)) from None
+        if name is not None and name not in presets:
+            raise SettingsError(f"no preset {name!r}; choose one of {', '.join(presets)}")
+        if name is not None:
+            default = dataclasses.replace(arguments(), **shallow_dict(presets[name]))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                arguments,
+                prog=prog,
+                args=list(argv),
+                default=default,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise SettingsError(f"{_without_box(said.getvalue())} (see {prog} --help)") from None
+
+
+def settings(kind: type[Arguments], arguments: object) -> Arguments:
+    """The fields of a settings dataclass `kind` out of a command's `arguments`."""
+    return kind(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(kind)})
+
+
+def as_flags(arguments: object) -> str:
+    """The flags that differ from the defaults, for cards: `--epochs 3 --data photos`.
+
+    Paths are given by their last part alone: where data lay is nobody's business.
+    """
+    flags = []
+    for field in dataclasses.fields(arguments):
+        value = getattr(arguments, field.name)
+        if value == field.default:
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        words = [Path(v).name if isinstance(v, Path) or "/" in str(v) else str(v) for v in values]
+        flags.append(f"--{field.name.replace('_', '-')} {' '.join(words)}")
+    return " ".join(flags)
+
+
+def shallow_dict(instance: object) -> dict[str, object]:
+    """A dataclass's fields by name, their values as they are."""
+    return {f.name: getattr(instance, f.name) for f in dataclasses.fields(instance)}
+
+
+def report(message: str) -> None:
+    """One line on standard error that starts `error:`."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    print(message, file=sys.stderr)
+
+
+def print_json(record: Mapping[str, object]) -> None:
+    """One JSON object on a line of standard output."""
+    print(json.dumps(record, default=str, ensure_ascii=False), flush=True)
+
+
+# === Inputs and outputs ===
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One picture that a command was given."""
+
+    name: str
+    """What the user is told it is."""
+    source: Path | bytes
+    """What `load_image` takes."""
+    relative: Path
+    """Its place under the output folder, with the input's suffix."""
+
+
+def find_inputs(paths: Sequence[str | os.PathLike]) -> list[Input]:
+    """The pictures that a command line names: files, folders with all below them, or `-`.
+
+    Files are taken as they are, to be judged when they are read; of folders, the files with a
+    picture's suffix, sorted.
+
+    Raises:
+        ImageError: a folder without pictures.
+    """
+    inputs = []
+    for given in map(os.fspath, paths):
+        path = Path(given)
+        if given == "-":
+            inputs.append(Input("standard input", sys.stdin.buffer.read(), Path("stdin.png")))
+        elif path.is_dir():
+            files = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in READABLE and not file.name.startswith(".")
+            )
+            if not files:
+                raise ImageError(f"{path}: no pictures in this folder")
+            inputs += [Input(str(file), file, file.relative_to(path)) for file in files]
+        else:
+            inputs.append(Input(given, path, Path(path.name)))
+    return inputs
+
+
+def output_paths(inputs: Sequence[Input], out: Path, suffix: str = ".png") -> list[Path]:
+    """Where each input's result goes: `out` itself if it is a file's name and there is one input,
+    else a file in the folder `out` with the input's name.
+
+    Inputs whose names differ by their suffixes alone keep them: a.jpg.png beside a.webp.png.
+
+    Raises:
+        SettingsError: `out` is a file's name, but there are several inputs; or two inputs would
+            have the same output.
+    """
+    if out.suffix.lower() in READABLE and not out.is_dir():
+        if len(inputs) > 1:
+            raise SettingsError(f"--out {out} is one file, but there are {len(inputs)} inputs")
+        return [out]
+    stems = [item.relative.with_suffix("") for item in inputs]
+    paths = []
+    for item, stem in zip(inputs, stems, strict=True):
+        name = stem.name if stems.count(stem) == 1 else item.relative.name
+        paths.append(out / stem.parent / f"{name}{suffix}")
+    twice = [path for path in paths if paths.count(path) > 1]
+    if twice:
+        raise SettingsError(f"two inputs would both be written to {twice[0]}; run them apart")
+    return paths
+
+
+def for_each(items: Iterable[tuple[str, Callable[[], object]]]) -> int:
+    """Does each named piece of work; one that fails is named with its reason, the rest go on.
+
+    Returns:
+        The exit code: 0 all done, 1 some failed.
+    """
+    failed = False
+    for name, work in items:
+        try:
+            work()
+        except AtelierError as error:
+            message = str(error)
+            report(message if name in message else f"{name}: {message}")
+            failed = True
+    return SOME_FAILED if failed else DONE
+
+
+# === While it runs ===
+
+
+@contextlib.contextmanager
+def progress_bar(description: str) -> Iterator[OnStep]:
+    """A tqdm bar on standard error, where that is a terminal, fed by steps."""
+    with tqdm(desc=description, leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def on_step(step: Step) -> None:
+            bar.total = step.total
+            bar.set_postfix({k: f"{v:.4g}" for k, v in step.metrics.items()}, refresh=False)
+            bar.update(step.number - bar.n)
+
+        yield on_step
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[OnStep]:
+    """An `on_step` that ends the run after a first Ctrl-C or SIGTERM; a second one kills."""
+    stopped = []
+
+    def handler(number, frame):
+        stopped.append(number)
+        say("stopping after this step; once more to stop at once")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    try:
+        before = [(n, signal.signal(n, handler)) for n in (signal.SIGINT, signal.SIGTERM)]
+    except ValueError:  # Not the main thread, as in a web server: nothing to catch.
+        before = []
+    try:
+        yield lambda step: bool(stopped)
+    finally:
+        for number, previous in before:
+            signal.signal(number, previous)
+
+
+def _without_box(text: str) -> str:
+    """The words of a boxed message of tyro's, up to its first rule, as one line."""
+    words = []
+    for line in text.splitlines():
+        line = line.strip().strip("│╭╮╰╯").strip()
+        if words and set(line) <= {"─"}:
+            break
+        if line and not set(line) <= {"─"} and "─" not in line:
+            words.append(line)
+    return " ".join(" ".join(words).split()) or "bad usage"

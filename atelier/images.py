@@ -1,0 +1,226 @@
+"""Pictures in and out: the one door through which every task reads and writes them."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from atelier.errors import ImageError, OutputError
+from atelier.files import atomic_path
+
+MAX_PIXELS = 100_000_000
+"""Pictures with more pixels than this are refused before they are decoded."""
+
+READABLE = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+"""The suffixes by which a folder's pictures are found."""
+
+ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
+
+# What Pillow's decoders raise on damaged files, besides its own errors (subclasses of OSError).
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
+
+
+def load_image(
+    source: ImageSource,
+    *,
+    alpha: Literal["flatten", "keep"] = "flatten",
+    background: tuple[int, int, int] = (255, 255, 255),
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Reads a picture of any common kind as 8-bit RGB.
+
+    EXIF orientation is applied; an embedded colour profile is converted to sRGB; grey, palette,
+    CMYK and 16-bit pictures are converted; of an animation, the first frame is taken.
+
+    Args:
+        source: a path, a file's bytes, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3)
+            or (H, W, 4).
+        alpha: "flatten" lays transparent pictures on `background`; "keep" gives them a fourth
+            channel.
+        background: RGB, each in [0, 255].
+        max_pixels: the bound on width × height.
+
+    Returns:
+        uint8 (H, W, 3), or (H, W, 4) when `alpha` is "keep" and the picture has transparency.
+
+    Raises:
+        ImageError: missing, unreadable, truncated, not a picture, empty, or too large. The text
+            names the file and the reason.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, alpha, background, max_pixels)
+    name = "picture"
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        source = _read_bytes(Path(source))
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name, alpha, background, max_pixels)
+    if not source:
+        raise ImageError(f"{name}: the file is empty")
+    with warnings.catch_warnings():
+        # Size is judged here, by our own bound, before a pixel is decoded.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(source)) as image:
+                return _from_pil(image, name, alpha, background, max_pixels)
+        except Image.DecompressionBombError:
+            raise ImageError(f"{name}: more than {max_pixels:,} pixels") from None
+        except Image.UnidentifiedImageError:
+            raise ImageError(f"{name}: not a picture in a format that can be read") from None
+        except _DAMAGE as error:
+            raise ImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
+
+
+def save_image(
+    path: str | os.PathLike, image: np.ndarray, *, overwrite: bool = True, quality: int = 95
+) -> None:
+    """Writes a picture, whole or not at all, in the format that the suffix names.
+
+    Args:
+        path: where to; JPEG (no alpha: laid on white), PNG, WebP, TIFF, BMP or GIF.
+        image: uint8 (H, W), (H, W, 3) or (H, W, 4).
+        overwrite: whether an existing file may be replaced.
+        quality: of JPEG and WebP, in [1, 100].
+
+    Raises:
+        OutputError: an unknown suffix, an existing file, or a place that cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in Image.registered_extensions():
+        raise OutputError(f"{path}: no picture format for the suffix {suffix!r}; try .png or .jpg")
+    if image.ndim == 3 and image.shape[2] == 4 and suffix in (".jpg", ".jpeg", ".bmp", ".ppm"):
+        image = _flatten(image, (255, 255, 255))
+    options = {"quality": quality} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    if suffix in (".jpg", ".jpeg"):
+        options["subsampling"] = 0
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        Image.fromarray(image).save(temporary, **options)
+
+
+def sample(name: str) -> Path:
+    """The file of a picture that comes with scikit-image, such as "astronaut.png"."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / name
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resamples with antialiasing (Lanczos).
+
+    Args:
+        image: uint8 (H, W, C), or float32 (H, W) or (H, W, C) in any range.
+        size: the new (height, width).
+
+    Returns:
+        The same dtype and channels. Floats may overshoot their range slightly.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+    planes = image[..., None] if image.ndim == 2 else image
+    resized = [
+        Image.fromarray(np.ascontiguousarray(planes[..., channel], np.float32)).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
+        for channel in range(planes.shape[-1])
+    ]
+    return np.stack(resized, axis=-1).reshape((height, width, *image.shape[2:]))
+
+
+def fit_size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """The (height, width) at which the longer side of `shape` is `longest`, aspect kept."""
+    height, width = shape[:2]
+    scale = longest / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path}: a folder, not a picture")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+
+def _from_array(array, alpha, background, max_pixels) -> np.ndarray:
+    if array.dtype != np.uint8:
+        raise ImageError(f"arrays must be uint8, not {array.dtype}: scale to [0, 255] and convert")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ImageError(f"arrays must be (H, W), (H, W, 3) or (H, W, 4), not {array.shape}")
+    _check_size(array.shape[1], array.shape[0], "array", max_pixels)
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, axis=2)
+    if array.shape[2] == 4 and alpha == "flatten":
+        return _flatten(array, background)
+    return array.copy()
+
+
+def _from_pil(image, name, alpha, background, max_pixels) -> np.ndarray:
+    _check_size(*image.size, name, max_pixels)
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if transparent:
+        image = image.convert("RGBA")
+    image = _to_srgb(image)
+    array = np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    if transparent and alpha == "flatten":
+        return _flatten(array, background)
+    return array.copy()
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Integer and float greys: 16 bits are divided by 257, floats up to 1 are multiplied by 255."""
+    values = np.asarray(image, np.float64)
+    if image.mode == "F":
+        values = values * (255 if values.max(initial=0) <= 1 else 1)
+    elif image.mode.startswith("I;16") or values.max(initial=0) > 255:
+        values = values / 257
+    return Image.fromarray(np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, target, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # A broken profile is common, and no reason to refuse the picture.
+
+
+def _flatten(array: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    opacity = array[..., 3:].astype(np.float32) / 255
+    mixed = array[..., :3] * opacity + np.asarray(background, np.float32) * (1 - opacity)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels")
+    if width * height > max_pixels:
+        raise ImageError(f"{name}: {width}×{height} is more than {max_pixels:,} pixels")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

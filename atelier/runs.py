@@ -1,0 +1,149 @@
+"""Run folders: what a training leaves behind, and how it goes on after a stop.
+
+config.json    the settings that the run was started with
+history.csv    one row an epoch
+checkpoint/    the newest complete state: weights, optimizer and epoch
+model.keras    the trained network
+card.json      what was trained, on what, how long, and how good it is
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import platform
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+
+from atelier.errors import OutputError, SettingsError
+from atelier.files import atomic_path, write_json, write_text
+
+
+class RunFolder:
+    """One training run on disk.
+
+    Args:
+        path: the folder; made if missing.
+        config: the run's settings, a dataclass. A folder that holds a run with other settings is
+            refused, so that two runs cannot mix.
+
+    Raises:
+        SettingsError: the folder holds a run with other settings.
+        OutputError: the folder cannot be written, or holds something else.
+    """
+
+    def __init__(self, path: str | Path, config: object):
+        self.path = Path(path)
+        settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+        file = self.path / "config.json"
+        if not file.exists():
+            write_json(file, settings)
+            return
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            differing = {key for key in settings | stored if settings.get(key) != stored.get(key)}
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(
+                f"{file} is no run's settings ({error}); choose another --out"
+            ) from None
+        if differing:
+            names = ", ".join(sorted(differing))
+            raise SettingsError(
+                f"{self.path} holds a run with other settings ({names}); choose another --out"
+            )
+
+    @property
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        files = (self.path / "checkpoint").glob("epoch-*.weights.h5")
+        numbered = ((re.fullmatch(r"epoch-(\d+)\.weights\.h5", file.name), file) for file in files)
+        return sorted((int(match[1]), file) for match, file in numbered if match)
+
+    def restore(self, model: keras.Model) -> int:
+        """Loads the newest checkpoint into a compiled model; returns the epochs it has done."""
+        model.optimizer.build(model.trainable_variables)
+        if not self._checkpoints:
+            return 0
+        epoch, file = self._checkpoints[-1]
+        model.load_weights(file)
+        return epoch
+
+    def save(self, model: keras.Model, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Keeps the state after `epoch` epochs, and its row of history; older states go."""
+        # History first: rows past the newest checkpoint are dropped on the next `save`, whereas a
+        # checkpoint whose row is missing could not be mended.
+        rows = [row for row in self.history() if int(row["epoch"]) < epoch]
+        rows.append({"epoch": epoch, **metrics})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[-1]), restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / "history.csv", text.getvalue())
+        older = self._checkpoints
+        target = self.path / "checkpoint" / f"epoch-{epoch:06d}.weights.h5"
+        # Keras insists on the ending ".weights.h5", of which a temporary name keeps only ".h5".
+        with atomic_path(target) as temporary:
+            written = temporary.with_suffix(".weights.h5")
+            try:
+                model.save_weights(written)
+                written.replace(temporary)
+            finally:
+                written.unlink(missing_ok=True)
+        for _, file in older:
+            if file != target:
+                file.unlink(missing_ok=True)
+
+    def history(self) -> list[dict[str, str]]:
+        """The rows of history.csv, values as text; empty before the first epoch."""
+        file = self.path / "history.csv"
+        if not file.exists():
+            return []
+        with open(file, encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
+
+    def finish(self, model: keras.Model, card: Mapping[str, object]) -> None:
+        """Writes model.keras and card.json, which mark the run as complete."""
+        with atomic_path(self.path / "model.keras") as temporary:
+            model.save(temporary)
+        write_json(self.path / "card.json", card)
+
+
+class KeepRun(keras.callbacks.Callback):
+    """Saves every epoch of a `fit` into a run folder, with the seconds it took.
+
+    Args:
+        run: the folder. Pass `initial_epoch=run.restore(model)` to the same `fit`.
+    """
+
+    def __init__(self, run: RunFolder):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = round(time.perf_counter() - self._start, 2)
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        self.run.save(self.model, epoch + 1, {**metrics, "seconds": seconds})
+
+
+def machine() -> str:
+    """The machine in a line, for cards: processor, cores, system, and Keras' version."""
+    processor = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass  # Not a Linux machine: the processor's family must do.
+    import os
+
+    cores = os.cpu_count()
+    return f"{processor}, {cores} cores, {platform.system()}, Keras {keras.__version__}"

@@ -1,0 +1,29 @@
+"""What all tests share: small pictures, drawn here or from scikit-image."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from atelier.images import load_image, resize, sample
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """The astronaut, uint8 (96, 96, 3)."""
+    return resize(load_image(sample("astronaut.png")), (96, 96))
+
+
+@pytest.fixture(scope="session")
+def painting() -> np.ndarray:
+    """Stripes and dots in strong colours, uint8 (80, 100, 3)."""
+    y, x = np.mgrid[:80, :100]
+    stripes = (np.sin(x / 3 + y / 5) > 0) * 160
+    dots = (np.sin(x / 4) * np.cos(y / 4) > 0.5) * 90
+    return np.stack([stripes, dots + 40, 200 - stripes + dots // 2], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
