@@ -52,6 +52,8 @@ class JudgeArguments:
     """As many paintings; each photo is taken with the painting in the same place."""
     size: int = 320
     """Longer side of the pictures."""
+    licence: str = ""
+    """Licences of the data that it was trained on, for the card."""
     embed: bool = False
     """Also write the network into the package, with its card."""
 
@@ -76,9 +78,9 @@ def compare(
             {
                 "content": Path(content).name,
                 "style": Path(style).name,
-                "student_loss": losses["student"],
-                "teacher_loss": losses["teacher"],
-                "ratio": losses["student"] / losses["teacher"],
+                "student_loss": round(losses["student"], 4),
+                "teacher_loss": round(losses["teacher"], 4),
+                "ratio": round(losses["student"] / losses["teacher"], 4),
                 "student_seconds": round(seconds["student"], 1),
                 "teacher_seconds": round(seconds["teacher"], 1),
             }
@@ -112,6 +114,7 @@ def main(argv: Sequence[str]) -> int:
         cli.print_json(row)
     if arguments.embed:
         card = json.loads((arguments.run / "card.json").read_text(encoding="utf-8"))
+        card["data_licence"] = arguments.licence
         card["use"] = {"size": arguments.size, "steps": config.iterations, "pairs": rows}
         cli.say(str(stored.save_embedded(student, "vgg19_lite", card)))
     return cli.DONE

@@ -6,7 +6,10 @@ variable, and `NAME.json` is its card: what trained it, on what, how long, and h
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -29,28 +32,42 @@ def load_embedded(model: keras.Model, name: str, folder: Path = HERE) -> None:
     Raises:
         WeightsError: the file is missing or damaged, or holds another network.
     """
-    file = Path(folder) / f"{name}.npz"
+    fill(_by_key(model), Path(folder) / f"{name}.npz", advice="install the package anew")
+
+
+def fill(variables: Mapping[str, keras.Variable], file: Path, *, advice: str) -> None:
+    """Fills all `variables` from the arrays of the same names in a .npz file, or none.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or holds another network; it ends with
+            `advice`.
+    """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            arrays = {key: arrays[key].astype(np.float32) for key in arrays.files}
+        # NumPy leaves a file that is no zip open, if it opens it itself.
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            arrays = {key: arrays[key] for key in arrays.files}
     except FileNotFoundError:
-        raise WeightsError(f"{file} is missing; install the package anew") from None
+        raise WeightsError(f"{file} is missing; {advice}") from None
     except Exception as error:  # A damaged zip raises half a dozen kinds of error.
         reason = " ".join(str(error).split())
-        raise WeightsError(f"{file} is damaged ({reason}); install the package anew") from None
-    variables = {_key(variable): variable for variable in model.variables}
+        raise WeightsError(f"{file} is damaged ({reason}); {advice}") from None
     if variables.keys() != arrays.keys() or any(
         tuple(variables[key].shape) != arrays[key].shape for key in arrays
     ):
-        raise WeightsError(f"{file} holds the weights of another network; install the package anew")
+        raise WeightsError(f"{file} holds the weights of another network; {advice}")
     for key, array in arrays.items():
         variables[key].assign(array)
 
 
 def save_embedded(model: keras.Model, name: str, card: dict, folder: Path = HERE) -> Path:
-    """Writes `model`'s variables as float16, and its card; returns the file of weights."""
+    """Writes `model`'s weights as float16, and its card; returns the file of weights.
+
+    Raises:
+        FloatingPointError: a weight is beyond the range of float16, ±65,504.
+    """
     file = Path(folder) / f"{name}.npz"
-    arrays = {_key(variable): np.float16(variable) for variable in model.variables}
+    with np.errstate(over="raise"):
+        arrays = {key: np.float16(variable) for key, variable in _by_key(model).items()}
     with atomic_path(file) as temporary:
         np.savez_compressed(temporary, **arrays)
     card_file = file.with_suffix(".json")
@@ -78,7 +95,8 @@ def fetch(url: str, file_hash: str, *, option: str) -> Path:
     name = url.rsplit("/", 1)[1]
     advice = f"connect to the network once, or download {url} elsewhere and pass {option}"
     try:
-        path = keras.utils.get_file(name, url, cache_subdir="models", file_hash=file_hash)
+        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress is no result of a command.
+            path = keras.utils.get_file(name, url, cache_subdir="models", file_hash=file_hash)
     except Exception as error:  # get_file raises bare Exception when it is offline.
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(
@@ -87,5 +105,9 @@ def fetch(url: str, file_hash: str, *, option: str) -> Path:
     return Path(path)
 
 
-def _key(variable) -> str:
-    return "/".join(variable.path.split("/")[-2:])
+def _by_key(model: keras.Model) -> dict[str, keras.Variable]:
+    """The weights, without seeds and metrics, by layer and variable: `block1_conv1/kernel`."""
+    named = {"/".join(weight.path.split("/")[-2:]): weight for weight in model.weights}
+    if len(named) != len(model.weights):
+        raise ValueError(f"two layers of {model.name} have the same name; embedded ones may not")
+    return named
