@@ -11,8 +11,12 @@ def _import_tensorflow_quietly() -> None:
     They name its build options and missing CUDA drivers, and no log level silences them. They are
     shown after all if the import fails.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # Standard error is closed: TensorFlow may say what it likes.
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:

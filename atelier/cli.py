@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -18,7 +19,7 @@ from typing import TypeVar
 import tyro
 from tqdm import tqdm
 
-from atelier.errors import AtelierError, ImageError, SettingsError
+from atelier.errors import AtelierError, ImageError, OutputError, SettingsError
 from atelier.images import READABLE
 from atelier.progress import OnStep, Step
 
@@ -32,7 +33,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Makes a `main(argv=None) -> int` that answers mistakes with a line and an exit code.
 
     `AtelierError` gives one line that starts `error:` and exit code 2; so does bad usage. Ctrl-C
-    and SIGTERM give 130. No traceback for either.
+    gives 130. No traceback for either.
     """
 
     @functools.wraps(main)
@@ -47,7 +48,8 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             return INTERRUPTED
         except BrokenPipeError:
             # Whoever read our output has gone: nothing is left to say, not even at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with contextlib.suppress(OSError, AttributeError):  # Notebooks' output has no number.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SOME_FAILED
 
     return wrapped
@@ -57,7 +59,7 @@ def parse(
     arguments: type[Arguments],
     argv: Sequence[str],
     *,
-    prog: str,
+    prog: str = "",
     presets: Mapping[str, object] | None = None,
 ) -> Arguments:
     """Reads a command line into a dataclass, whose fields are the flags.
@@ -65,7 +67,7 @@ def parse(
     Args:
         arguments: a dataclass with a docstring a field; its own docstring describes the command.
         argv: the command line, without the program's name.
-        prog: the program's name, for the help text.
+        prog: the program's name, for the help text, to which errors point if it is given.
         presets: values of settings by preset name. If given, `arguments` has a field `preset`,
             and the named preset's fields take the place of the defaults of the same name.
 
@@ -97,7 +99,8 @@ def parse(
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise SettingsError(f"{_without_box(said.getvalue())} (see {prog} --help)") from None
+        hint = f" (see {prog} --help)" if prog else ""
+        raise SettingsError(f"{_without_box(said.getvalue())}{hint}") from None
 
 
 def settings(kind: type[Arguments], arguments: object) -> Arguments:
@@ -115,9 +118,13 @@ def as_flags(arguments: object) -> str:
         value = getattr(arguments, field.name)
         if value == field.default:
             continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+            continue
         values = value if isinstance(value, tuple) else (value,)
         words = [Path(v).name if isinstance(v, Path) or "/" in str(v) else str(v) for v in values]
-        flags.append(f"--{field.name.replace('_', '-')} {' '.join(words)}")
+        flags.append(f"--{flag} {' '.join(words)}")
     return " ".join(flags)
 
 
@@ -163,18 +170,20 @@ def find_inputs(paths: Sequence[str | os.PathLike]) -> list[Input]:
     picture's suffix, sorted.
 
     Raises:
-        ImageError: a folder without pictures.
+        ImageError: a folder without pictures, or `-` where there is no standard input.
     """
     inputs = []
     for given in map(os.fspath, paths):
         path = Path(given)
         if given == "-":
-            inputs.append(Input("standard input", sys.stdin.buffer.read(), Path("stdin.png")))
+            inputs.append(Input("standard input", _standard_input(), Path("stdin.png")))
         elif path.is_dir():
             files = sorted(
                 file
                 for file in path.rglob("*")
-                if file.suffix.lower() in READABLE and not file.name.startswith(".")
+                if file.suffix.lower() in READABLE
+                and not file.name.startswith(".")
+                and not file.is_dir()
             )
             if not files:
                 raise ImageError(f"{path}: no pictures in this folder")
@@ -182,6 +191,13 @@ def find_inputs(paths: Sequence[str | os.PathLike]) -> list[Input]:
         else:
             inputs.append(Input(given, path, Path(path.name)))
     return inputs
+
+
+def _standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except (OSError, AttributeError, ValueError):  # Closed, or a notebook's.
+        raise ImageError("-: there is no standard input to read") from None
 
 
 def output_paths(inputs: Sequence[Input], out: Path, suffix: str = ".png") -> list[Path]:
@@ -199,11 +215,12 @@ def output_paths(inputs: Sequence[Input], out: Path, suffix: str = ".png") -> li
             raise SettingsError(f"--out {out} is one file, but there are {len(inputs)} inputs")
         return [out]
     stems = [item.relative.with_suffix("") for item in inputs]
+    times = collections.Counter(stems)
     paths = []
     for item, stem in zip(inputs, stems, strict=True):
-        name = stem.name if stems.count(stem) == 1 else item.relative.name
+        name = stem.name if times[stem] == 1 else item.relative.name
         paths.append(out / stem.parent / f"{name}{suffix}")
-    twice = [path for path in paths if paths.count(path) > 1]
+    twice = [path for path, count in collections.Counter(paths).items() if count > 1]
     if twice:
         raise SettingsError(f"two inputs would both be written to {twice[0]}; run them apart")
     return paths
@@ -212,6 +229,9 @@ def output_paths(inputs: Sequence[Input], out: Path, suffix: str = ".png") -> li
 def for_each(items: Iterable[tuple[str, Callable[[], object]]]) -> int:
     """Does each named piece of work; one that fails is named with its reason, the rest go on.
 
+    Only what is wrong with one input or one output counts as such a failure. Settings or weights
+    that are wrong are wrong for all, and end the command.
+
     Returns:
         The exit code: 0 all done, 1 some failed.
     """
@@ -219,7 +239,7 @@ def for_each(items: Iterable[tuple[str, Callable[[], object]]]) -> int:
     for name, work in items:
         try:
             work()
-        except AtelierError as error:
+        except (ImageError, OutputError) as error:
             message = str(error)
             report(message if name in message else f"{name}: {message}")
             failed = True
@@ -265,12 +285,16 @@ def stop_on_signal() -> Iterator[OnStep]:
 
 
 def _without_box(text: str) -> str:
-    """The words of a boxed message of tyro's, up to its first rule, as one line."""
-    words = []
+    """What tyro says below its title, up to the next rule, as one line.
+
+    The title stands in the box's upper edge; where standard output is not UTF-8, as in notebooks,
+    there is no box, and it stands above a rule of hyphens.
+    """
+    sections = [[]]
     for line in text.splitlines():
-        line = line.strip().strip("│╭╮╰╯").strip()
-        if words and set(line) <= {"─"}:
-            break
-        if line and not set(line) <= {"─"} and "─" not in line:
-            words.append(line)
-    return " ".join(" ".join(words).split()) or "bad usage"
+        line = line.strip(" │╭╮╰╯")
+        if "──" in line or (len(line) > 2 and set(line) == {"-"}):
+            sections.append([])
+        else:
+            sections[-1].append(line)
+    return " ".join(" ".join(sections[:2][-1]).split()) or "bad usage"

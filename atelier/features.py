@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,7 @@ Pooling = Literal["max", "average"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
+@functools.lru_cache(maxsize=4)
 def load_features(
     name: Literal["vgg19-lite", "vgg19"] = "vgg19-lite",
     *,
@@ -42,7 +44,7 @@ def load_features(
     precision: Precision = "float32",
     vgg19_weights: str | Path | None = None,
 ) -> VGG:
-    """A frozen feature network by name.
+    """A frozen feature network by name; asked again, the same one.
 
     Args:
         name: "vgg19-lite" (embedded) or "vgg19" (fetched once, 77 MB).
@@ -91,7 +93,7 @@ def vgg19(
         raise WeightsError(f"{weights}: no such file; it should be a copy of {VGG19_URL}")
     try:
         network.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # As h5py and Keras will.
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(f"{weights}: not Keras' VGG19 weights without top ({reason})") from None
     network.trainable = False

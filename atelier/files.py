@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +23,17 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
 
     Raises:
         OutputError: the target exists and `overwrite` is false, its folder cannot be made or
-            written, or the disk is full.
+            written, or the disk is full. An `OSError` of the block that is about a file in
+            another folder, such as one that it reads, goes through as it is.
     """
     target = Path(target)
-    refuse_existing(target, overwrite)
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder, not a file to write")
+    if "\0" in str(target):
+        raise OutputError(f"cannot write {str(target)!r}: a name cannot hold a NUL byte")
     temporary = None
     try:
+        refuse_existing(target, overwrite)
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder, not a file to write")
         target.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept, because writers choose the format by it.
         handle, name = tempfile.mkstemp(suffix=target.suffix, prefix=".tmp-", dir=target.parent)
@@ -40,7 +45,9 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        if temporary is not None and _is_elsewhere(error, temporary.parent):
+            raise
+        raise OutputError(f"cannot write {target}: {_reason(error)}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -62,6 +69,41 @@ def write_json(target: str | os.PathLike, value: object, *, overwrite: bool = Tr
     """Writes `value` as indented JSON, whole or not at all; paths become text."""
     text = json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n"
     write_text(target, text, overwrite=overwrite)
+
+
+def read_table(path: str | os.PathLike, *, key: str) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, values as text; none if there is no file.
+
+    Args:
+        key: the column that numbers the rows.
+
+    Raises:
+        OutputError: the file is damaged: no such column, or a row without its number.
+    """
+    if not Path(path).exists():
+        return []
+    try:
+        with open(path, encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines, restkey="", strict=True))
+        for row in rows:
+            int(row[key])
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
+        raise OutputError(f"{path} is damaged; mend or delete it") from None
+    return rows
+
+
+def _is_elsewhere(error: OSError, folder: Path) -> bool:
+    """Whether the error names a file that is not in `folder`."""
+    name = error.filename
+    return isinstance(name, str) and Path(os.path.abspath(name)).parent != folder
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        return f"{error.filename} is a file, not a folder"
+    # HDF5 says the system's reason in the midst of three lines of addresses.
+    quoted = re.search(r"error message = '([^']+)'", str(error))
+    return quoted[1] if quoted else error.strerror or str(error)
 
 
 def _umask() -> int:

@@ -61,18 +61,19 @@ def load_image(
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         source = _read_bytes(Path(source))
-    if isinstance(source, Image.Image):
-        return _from_pil(source, name, alpha, background, max_pixels)
-    if not source:
+    if isinstance(source, bytes) and not source:
         raise ImageError(f"{name}: the file is empty")
     with warnings.catch_warnings():
         # Size is judged here, by our own bound, before a pixel is decoded.
         warnings.simplefilter("ignore")
         try:
+            if isinstance(source, Image.Image):  # Perhaps opened, but not decoded so far.
+                return _from_pil(source, name, alpha, background, max_pixels)
             with Image.open(io.BytesIO(source)) as image:
                 return _from_pil(image, name, alpha, background, max_pixels)
         except Image.DecompressionBombError:
-            raise ImageError(f"{name}: more than {max_pixels:,} pixels") from None
+            bound = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow has one of its own.
+            raise ImageError(f"{name}: more than {bound:,} pixels") from None
         except Image.UnidentifiedImageError:
             raise ImageError(f"{name}: not a picture in a format that can be read") from None
         except _DAMAGE as error:
@@ -94,7 +95,7 @@ def save_image(
         OutputError: an unknown suffix, an existing file, or a place that cannot be written.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in Image.registered_extensions():
+    if Image.registered_extensions().get(suffix) not in Image.SAVE:
         raise OutputError(f"{path}: no picture format for the suffix {suffix!r}; try .png or .jpg")
     if image.ndim == 3 and image.shape[2] == 4 and suffix in (".jpg", ".jpeg", ".bmp", ".ppm"):
         image = _flatten(image, (255, 255, 255))
@@ -189,17 +190,20 @@ def _from_pil(image, name, alpha, background, max_pixels) -> np.ndarray:
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Integer and float greys: 16 bits are divided by 257, floats up to 1 are multiplied by 255."""
     values = np.asarray(image, np.float64)
+    largest = values.max(initial=0, where=np.isfinite(values))
     if image.mode == "F":
-        values = values * (255 if values.max(initial=0) <= 1 else 1)
-    elif image.mode.startswith("I;16") or values.max(initial=0) > 255:
+        values = values * (255 if largest <= 1 else 1)
+    elif image.mode.startswith("I;16") or largest > 255:
         values = values / 257
     return Image.fromarray(np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8))
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L", "P"):
         return image
+    if image.mode == "P":
+        image = image.convert("RGB")
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -2,7 +2,7 @@
 
 config.json    the settings that the run was started with
 history.csv    one row an epoch
-checkpoint/    the newest complete state: weights, optimizer and epoch
+checkpoint/    the newest complete state: weights, optimizer, random layers and epoch
 model.keras    the trained network
 card.json      what was trained, on what, how long, and how good it is
 """
@@ -13,6 +13,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import platform
 import re
 import time
@@ -20,9 +21,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from atelier.errors import OutputError, SettingsError
-from atelier.files import atomic_path, write_json, write_text
+from atelier.files import atomic_path, read_table, write_json, write_text
+from atelier.weights import fill
 
 
 class RunFolder:
@@ -60,17 +63,23 @@ class RunFolder:
 
     @property
     def _checkpoints(self) -> list[tuple[int, Path]]:
-        files = (self.path / "checkpoint").glob("epoch-*.weights.h5")
-        numbered = ((re.fullmatch(r"epoch-(\d+)\.weights\.h5", file.name), file) for file in files)
+        files = (self.path / "checkpoint").glob("epoch-*.npz")
+        numbered = ((re.fullmatch(r"epoch-(\d+)\.npz", file.name), file) for file in files)
         return sorted((int(match[1]), file) for match, file in numbered if match)
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the newest checkpoint into a compiled model; returns the epochs it has done."""
-        model.optimizer.build(model.trainable_variables)
+        """Loads the newest checkpoint into a compiled model; returns the epochs it has done.
+
+        Raises:
+            WeightsError: the checkpoint is damaged, or of another network.
+            OutputError: history.csv is damaged.
+        """
+        self.history()  # If it is damaged, the time to say so is before an epoch, not after it.
+        state = _state(model)
         if not self._checkpoints:
             return 0
         epoch, file = self._checkpoints[-1]
-        model.load_weights(file)
+        fill(state, file, advice="delete it to train anew")
         return epoch
 
     def save(self, model: keras.Model, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -85,32 +94,41 @@ class RunFolder:
         writer.writerows(rows)
         write_text(self.path / "history.csv", text.getvalue())
         older = self._checkpoints
-        target = self.path / "checkpoint" / f"epoch-{epoch:06d}.weights.h5"
-        # Keras insists on the ending ".weights.h5", of which a temporary name keeps only ".h5".
+        target = self.path / "checkpoint" / f"epoch-{epoch:06d}.npz"
+        # Not Keras' own format: it leaves out the state of dropout, and HDF5 notices no damage
+        # and crashes the process when the disk is full.
         with atomic_path(target) as temporary:
-            written = temporary.with_suffix(".weights.h5")
-            try:
-                model.save_weights(written)
-                written.replace(temporary)
-            finally:
-                written.unlink(missing_ok=True)
+            np.savez(temporary, **{name: _array(value) for name, value in _state(model).items()})
         for _, file in older:
             if file != target:
                 file.unlink(missing_ok=True)
 
     def history(self) -> list[dict[str, str]]:
-        """The rows of history.csv, values as text; empty before the first epoch."""
-        file = self.path / "history.csv"
-        if not file.exists():
-            return []
-        with open(file, encoding="utf-8", newline="") as lines:
-            return list(csv.DictReader(lines))
+        """The rows of history.csv, values as text; empty before the first epoch.
+
+        Raises:
+            OutputError: the file is damaged.
+        """
+        return read_table(self.path / "history.csv", key="epoch")
 
     def finish(self, model: keras.Model, card: Mapping[str, object]) -> None:
         """Writes model.keras and card.json, which mark the run as complete."""
         with atomic_path(self.path / "model.keras") as temporary:
             model.save(temporary)
         write_json(self.path / "card.json", card)
+
+
+def _state(model: keras.Model) -> dict[str, keras.Variable]:
+    """All that training carries on, numbered: weights, state of random layers, optimizer."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables}
+    return {f"{k}/{i}": variable for k, group in groups.items() for i, variable in enumerate(group)}
+
+
+def _array(variable: keras.Variable) -> np.ndarray:
+    array = np.asarray(variable)
+    return array.astype(np.float32) if array.dtype.kind == "V" else array  # bfloat16, exactly.
 
 
 class KeepRun(keras.callbacks.Callback):
@@ -143,7 +161,5 @@ def machine() -> str:
                 break
     except OSError:
         pass  # Not a Linux machine: the processor's family must do.
-    import os
-
     cores = os.cpu_count()
     return f"{processor}, {cores} cores, {platform.system()}, Keras {keras.__version__}"

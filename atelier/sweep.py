@@ -15,7 +15,7 @@ import numpy as np
 
 from atelier import cli
 from atelier.errors import OutputError, SettingsError
-from atelier.files import write_json, write_text
+from atelier.files import read_table, write_json, write_text
 from atelier.images import load_image, save_image
 from atelier.sheets import contact_sheet
 
@@ -57,7 +57,7 @@ def parse_grid(axes: Sequence[str], base: Config) -> list[dict[str, object]]:
         if name in names:
             raise SettingsError(f"--grid names {name} twice")
         names.append(name)
-        values.append([_read(base, name, value) for value in listed.split(",")])
+        values.append([_read(base, name, value.strip()) for value in listed.split(",")])
     return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
@@ -67,7 +67,7 @@ def _read(base, name: str, value: str):
         if value.lower() not in ("true", "false"):
             raise SettingsError(f"{name} is true or false, not {value!r}")
         return value.lower() == "true"
-    return getattr(cli.parse(type(base), [flag, value], prog="--grid"), name)
+    return getattr(cli.parse(type(base), [flag, value]), name)
 
 
 def run_sweep(
@@ -134,10 +134,8 @@ class _Table:
     """trials.csv, rewritten whole with each row."""
 
     def __init__(self, path: Path, fields: Sequence[str]):
-        self.path, self.fields, self.rows = path, list(fields), []
-        if path.exists():
-            with open(path, encoding="utf-8", newline="") as lines:
-                self.rows = [row for row in csv.DictReader(lines) if not row.get("error")]
+        self.path, self.fields = path, list(fields)
+        self.rows = [row for row in read_table(path, key="trial") if not row.get("error")]
 
     def has(self, index: int) -> bool:
         return any(row["trial"] == str(index) for row in self.rows)
@@ -173,5 +171,5 @@ def _claim(out: Path, plan: dict) -> None:
 
 
 def _label(row: Mapping[str, str], change: Mapping[str, object]) -> str:
-    settings = ", ".join(f"{name} {row[name]}" for name in change)
+    settings = ", ".join(f"{name} {row[name]}" for name in change) or f"trial {row['trial']}"
     return f"{settings}: loss {float(row['loss']):.4g}" if row.get("loss") else settings

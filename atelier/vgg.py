@@ -139,6 +139,9 @@ class VGG(keras.Model):
                 x = outputs[name] = convolution(width, f"{name}_relu" if projected else name)(x)
                 if projected:
                     outputs[name] = layers.Conv2D(projections[name], 1, name=name, dtype=dtype)(x)
+        unknown = sorted(projections.keys() - outputs.keys())
+        if unknown:
+            raise ValueError(f"no layer {unknown[0]!r} to project; there are {', '.join(outputs)}")
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         # === Config ===
@@ -168,7 +171,8 @@ class VGG(keras.Model):
             names: layer names, such as "block4_conv1"; in any order, without repetition.
 
         Returns:
-            A model from (N, H, W, 3) to a list of (N, h, w, channels), in the order of `names`.
+            A model from (N, H, W, 3) to a list of (N, h, w, channels), in the order of `names`; of
+            a single name to its map alone, as Keras does.
 
         Raises:
             ValueError: a name is not one of this network's convolutions.

@@ -32,7 +32,8 @@ class Frames:
         self.frames: list[np.ndarray] = []
 
     def __call__(self, step: Step) -> None:
-        if step.number == 1 or step.number % max(1, step.total // FRAMES) == 0:
+        interval = -(-step.total // (FRAMES - 1))
+        if step.number == 1 or step.number % interval == 0:
             self.frames.append(resize(step.image()[..., :3], self.size))
 
     def save(self, path: Path, *, seconds: float = 5.0, overwrite: bool = True) -> None:

@@ -55,8 +55,9 @@ def match_colors(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     target = content.reshape(-1, 3).astype(np.float64)
     # A grey or flat picture has a singular covariance: the ridge, of a grey level, mends that.
     ridge = np.eye(3)
-    root_target = _power(np.cov(target.T) + ridge, 0.5)
-    root_source = _power(np.cov(source.T) + ridge, -0.5)
+    # Biased, so that a picture of one pixel has a covariance too.
+    root_target = _power(np.cov(target.T, bias=True) + ridge, 0.5)
+    root_source = _power(np.cov(source.T, bias=True) + ridge, -0.5)
     matched = (source - source.mean(0)) @ root_source @ root_target + target.mean(0)
     return np.clip(np.rint(matched), 0, 255).astype(np.uint8).reshape(style.shape)
 

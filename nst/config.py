@@ -40,8 +40,8 @@ class StyleTransferConfig:
     """Of Adam, in grey levels of 255."""
     beta_1: float = 0.99
     """Of Adam."""
-    epsilon: float = 0.1
-    """Of Adam."""
+    epsilon: float = 1e-8
+    """Of Adam; the report's 0.1 is of the size of gradients that are not normalised."""
     init: Literal["content", "style", "noise"] = "content"
     """The image to start from."""
     seed: int = 0
@@ -51,11 +51,11 @@ class StyleTransferConfig:
     """Layers whose features keep the content, as NAME or NAME:WEIGHT."""
     style_layers: tuple[str, ...] = STYLE_LAYERS
     """Layers whose Gram matrices carry the style, as NAME or NAME:WEIGHT."""
-    content_weight: float = 0.1
+    content_weight: float = 0.05
     """Weight of the content loss."""
     style_weight: float = 1.0
     """Weight of the style loss."""
-    tv_weight: float = 0.0
+    tv_weight: float = 4e-5
     """Weight of the total variation, against noise."""
     normalize: bool = True
     """Divide each layer's loss by its target's mean square, so that weights mean the same for all
@@ -73,18 +73,22 @@ class StyleTransferConfig:
     margin: int = 16
     """Pixels of mirrored content around the picture that are optimised with it and then cut off,
     so that its borders are painted like its middle; 0, as in the report, optimises it bare."""
+    shift_every: int = 40
+    """Steps after which the image is moved against the network's pooling grid, which would leave
+    its weave in the picture; needs a margin to move in. 0, as in the report: never."""
     tile: int = 1024
     """Larger images are optimised in tiles of this side, exactly, to bound memory."""
 
     def __post_init__(self):
         positive = ("learning_rate", "style_scale", "epsilon", "tile")
         for name in positive:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < float("inf"):
                 raise SettingsError(f"{_flag(name)} must be positive, not {getattr(self, name)}")
         not_negative = (
             "size",
             "coarsest",
             "margin",
+            "shift_every",
             "iterations",
             "content_weight",
             "style_weight",
@@ -100,9 +104,8 @@ class StyleTransferConfig:
             raise SettingsError(f"--size must be 0 or at least 32, not {self.size}")
         if not self.style_layers and not self.content_layers:
             raise SettingsError("no layer at all: give --content-layers or --style-layers")
-        if any(weight < 0 for weight in self.style_weights) or (
-            self.style_weights and not sum(self.style_weights) > 0
-        ):
+        finite = all(0 <= weight < float("inf") for weight in self.style_weights)
+        if not finite or (self.style_weights and not sum(self.style_weights) > 0):
             raise SettingsError("--style-weights must not be negative, nor all zero")
         parse_layers(self.content_layers)
         parse_layers(self.style_layers)
@@ -147,9 +150,11 @@ REPORT = StyleTransferConfig(
     epsilon=0.1,
     init="content",
     margin=0,
+    shift_every=0,
     content_layers=("block5_conv2",),
     content_weight=1e3,
     style_weight=1e-2,
+    tv_weight=0.0,
     normalize=False,
 )
 """The report's own way, section 3."""

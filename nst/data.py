@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,10 +60,17 @@ def crops(
     # Decoding costs far more than cropping: a thousand photos stay in memory, no more.
     read = functools.lru_cache(maxsize=1000)(_read_photo)
 
+    def photo(number: int) -> np.ndarray:
+        """A photo, or the next one that can be read: one broken file must not end a long run."""
+        for other in range(number, number + len(photos)):
+            with contextlib.suppress(ImageError):
+                return read(photos[other % len(photos)])
+        raise ImageError(f"none of the {len(photos)} photos can be read")
+
     def draw(step: np.ndarray) -> np.ndarray:
         rng = np.random.default_rng([seed, int(step)])
         chosen = rng.integers(len(photos), size=batch)
-        crops = [_augment(_crop(read(photos[i]), size, rng), rng) for i in chosen]
+        crops = [_augment(_crop(photo(i), size, rng), rng) for i in chosen]
         if pictures is not None:
             for i in range(batch // 3):
                 crops[i] = _turn(pictures[rng.integers(len(pictures))], rng)

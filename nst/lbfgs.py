@@ -39,13 +39,16 @@ def minimize(
         first_step: largest change of any element in the first step, when nothing is known yet.
 
     Yields:
-        x and its value after each step. Ends when no step decreases the function any more.
+        x and its value after each step. Ends when no step decreases the function any more, or
+        at once if it has no finite value to begin with.
     """
     shape = x.shape
     steps = np.zeros((2 * memory, x.size), np.float32)  # Rows: s_1 … s_m, y_1 … y_m.
     products = np.zeros((2 * memory, 2 * memory))  # Their inner products.
     order: list[int] = []  # Slots of the pairs, oldest first.
     value, gradient = function(x)
+    if not np.isfinite(value):
+        return
     while True:
         # A bound that is already reached and pushed against is no direction to go.
         blocked = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
@@ -65,7 +68,7 @@ def minimize(
             candidate = np.clip(x + length * direction.reshape(shape), low, high)
             candidate = candidate.astype(np.float32)
             new_value, new_gradient = function(candidate)
-            if new_value <= value + 1e-4 * length * slope:
+            if new_value < value and new_value <= value + 1e-4 * length * slope:
                 accepted = True
                 break
             # The minimum of the parabola through what is known, kept in reason.

@@ -1,6 +1,6 @@
 """The objective of style transfer: loss and gradient of an image, whole or in tiles.
 
-TensorFlow only (`tf.GradientTape`). Each function is compiled once and serves all sizes.
+What is computed within one window of an image is in `nst.terms`; here it is put together.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from nst import losses
 from nst.config import StyleTransferConfig, parse_layers
+from nst.terms import terms_of
 
 Box = tuple[int, int, int, int]
 """Top, left, bottom, right in pixels."""
@@ -64,35 +64,11 @@ class Objective:
         self.config = config
         self.content_weights = parse_layers(config.content_layers)
         self.style_weights = parse_layers(config.style_layers)
-        names = list(dict.fromkeys([*self.content_weights, *self.style_weights]))
-        self.model = network.features(names)
-        sight = {name: network.receptive(name) for name in names}
-        self.strides = {name: stride for name, (stride, _) in sight.items()}
+        self.terms = terms_of(network, tuple(self.content_weights), tuple(self.style_weights))
+        self.strides = self.terms.strides
         # A tile is seen with all that its positions can see, from a position of every layer.
-        self.halo = _round_up(max(reach for _, reach in sight.values()), max(self.strides.values()))
-        self._compile({n: o.shape[-1] for n, o in zip(names, self.model.outputs, strict=True)})
-
-    def _compile(self, channels: dict[str, int]) -> None:
-        styles = [channels[name] for name in self.style_weights]
-        image = [tf.TensorSpec((1, None, None, 3)), tf.TensorSpec((4,), tf.int32)]
-        content = [
-            [tf.TensorSpec((1, None, None, channels[name])) for name in self.content_weights],
-            tf.TensorSpec((len(self.content_weights),)),
-        ]
-        masks = [tf.TensorSpec((None, None, None)) for _ in styles]
-        grams = [tf.TensorSpec((None, c, c)) for c in styles]
-        style = [
-            grams,
-            [tf.TensorSpec((None,))] * len(styles),
-            [tf.TensorSpec((None,))] * len(styles),
-        ]
-
-        self._features = tf.function(self._features, image)
-        self._gram_sums = tf.function(self._gram_sums, [*image, masks])
-        self._style_gradient = tf.function(self._style_gradient, [grams, *style])
-        self._tile_gradient = tf.function(self._tile_gradient, [*image, *content, masks, grams])
-        self._gradient = tf.function(self._gradient, [*image, *content, masks, *style])
-        self._variation_gradient = tf.function(self._variation_gradient, image[:1])
+        reach = max(network.receptive(name)[1] for name in self.strides)
+        self.halo = _round_up(reach, max(self.strides.values()))
 
     # === Targets ===
 
@@ -142,12 +118,25 @@ class Objective:
             areas=[mask.sum(axis=(0, 1)) + np.float32(1e-6) for mask in reduced],
         )
 
+    def moved(self, targets: Targets, content: np.ndarray, masks: np.ndarray | None) -> Targets:
+        """The targets of the same pictures when content and masks have been moved.
+
+        Args:
+            targets: what `targets` gave for them before.
+            content, masks: as for `targets`, moved.
+        """
+        if masks is None:
+            return dataclasses.replace(targets, content=self._content_features(content))
+        return dataclasses.replace(
+            targets, content=self._content_features(content), masks=self._reduce(masks)
+        )
+
     def _content_features(self, image: np.ndarray) -> list[np.ndarray]:
         """The image's features at the content layers, put together from tiles."""
         rows = []
         for tile in self._tiles(image.shape):
             window, box = self._window(image, tile)
-            features = self._features(window, box)
+            features = self.terms.features(window, box)
             if tile[1] == 0:
                 rows.append([[] for _ in self.content_weights])
             for parts, name in zip(rows[-1], self.content_weights, strict=True):
@@ -190,7 +179,7 @@ class Objective:
         """
         style_targets = targets.grams, targets.areas, targets.style_scales
         if len(list(self._tiles(image.shape))) == 1:
-            content, style, gradient = self._gradient(
+            content, style, gradient = self.terms.gradient(
                 image,
                 (0, 0, *image.shape[1:3]),
                 targets.content,
@@ -201,7 +190,7 @@ class Objective:
             gradient = gradient.numpy()
         else:
             sums = self._all_gram_sums(image, targets.masks)
-            style, slopes = self._style_gradient(sums, *style_targets)
+            style, slopes = self.terms.style_gradient(sums, *style_targets)
             content, gradient = 0.0, np.zeros_like(image)
             for tile in self._tiles(image.shape):
                 window, box = self._window(image, tile)
@@ -210,20 +199,21 @@ class Objective:
                 # A layer's loss is a mean over the whole map: each tile gives its share of it.
                 shares = [p.size / w.size for p, w in zip(wanted, targets.content, strict=True)]
                 scales = np.float32(targets.content_scales * np.asarray(shares))
-                part, slope = self._tile_gradient(window, box, wanted, scales, masks, slopes)
+                part, slope = self.terms.tile_gradient(window, box, wanted, scales, masks, slopes)
                 content += part
                 top, left = tile[0] - box[0], tile[1] - box[1]
                 gradient[:, top : top + slope.shape[1], left : left + slope.shape[2]] += slope
         variation = 0.0
         if self.config.tv_weight:
-            variation, slope = self._variation_gradient(image)
-            gradient = gradient + slope.numpy()
+            variation, slope = self.terms.variation_gradient(image)
+            variation = self.config.tv_weight * variation
+            gradient = gradient + self.config.tv_weight * slope.numpy()
         return Loss(float(content), float(style), float(variation)), gradient
 
     def _all_gram_sums(self, image, masks) -> list[tf.Tensor]:
         totals = None
         for tile in self._tiles(image.shape):
-            sums = self._gram_sums(
+            sums = self.terms.gram_sums(
                 *self._window(image, tile), self._cut(masks, self.style_weights, tile)
             )
             totals = sums if totals is None else [a + b for a, b in zip(totals, sums, strict=True)]
@@ -252,78 +242,6 @@ class Objective:
             top, left, bottom, right = (side // self.strides[name] for side in tile)
             cuts.append(whole[(slice(None),) * axis + (slice(top, bottom), slice(left, right))])
         return cuts
-
-    # === Compiled functions ===
-
-    def _features(self, window, box) -> dict[str, tf.Tensor]:
-        """The features of a window's box."""
-        features = {}
-        for (name, stride), feature in zip(self.strides.items(), self.model(window), strict=True):
-            top, left, bottom, right = tf.unstack(box // stride)
-            features[name] = feature[:, top:bottom, left:right]
-        return features
-
-    def _gram_sums(self, window, box, masks):
-        return self._sums(self._features(window, box), masks)
-
-    def _sums(self, features, masks) -> list[tf.Tensor]:
-        """Undivided Gram matrices (regions, c, c) of each style layer."""
-        sums = []
-        for name, mask in zip(self.style_weights, masks, strict=True):
-            weighted = (
-                tf.cast(features[name], tf.float32) * tf.transpose(mask, (2, 0, 1))[..., None]
-            )
-            sums.append(losses.gram_sum(weighted, features[name]))
-        return sums
-
-    def _style(self, sums, grams, areas, scales) -> tf.Tensor:
-        """Σ over layers and regions of scale · style loss, from undivided Gram matrices."""
-        terms = [
-            tf.reduce_sum(scale * losses.style_loss(total / area[:, None, None], gram))
-            for total, gram, area, scale in zip(sums, grams, areas, scales, strict=True)
-        ]
-        return tf.add_n(terms) if terms else tf.constant(0.0)
-
-    def _content(self, features, wanted, scales) -> tf.Tensor:
-        """Σ over layers of scale · content loss."""
-        terms = [
-            scale * losses.content_loss(features[name], target)[0]
-            for name, target, scale in zip(
-                self.content_weights, wanted, tf.unstack(scales), strict=True
-            )
-        ]
-        return tf.add_n(terms) if terms else tf.constant(0.0)
-
-    def _gradient(self, window, box, wanted, content_scales, masks, grams, areas, scales):
-        with tf.GradientTape() as tape:
-            tape.watch(window)
-            features = self._features(window, box)
-            content = self._content(features, wanted, content_scales)
-            style = self._style(self._sums(features, masks), grams, areas, scales)
-            loss = content + style
-        return content, style, tape.gradient(loss, window)
-
-    def _style_gradient(self, sums, grams, areas, scales):
-        with tf.GradientTape() as tape:
-            tape.watch(sums)
-            style = self._style(sums, grams, areas, scales)
-        return style, tape.gradient(style, sums)
-
-    def _tile_gradient(self, window, box, wanted, content_scales, masks, slopes):
-        with tf.GradientTape() as tape:
-            tape.watch(window)
-            features = self._features(window, box)
-            content = self._content(features, wanted, content_scales)
-            sums = self._sums(features, masks)
-            products = [tf.reduce_sum(a * b) for a, b in zip(sums, slopes, strict=True)]
-            loss = tf.add_n([content, *products])
-        return content, tape.gradient(loss, window)
-
-    def _variation_gradient(self, image):
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            variation = self.config.tv_weight * losses.total_variation(image)[0]
-        return variation, tape.gradient(variation, image)
 
 
 def _round_up(number: int, multiple: int) -> int:

@@ -59,7 +59,17 @@ def repaint(item: cli.Input, paintings: Sequence[str], path: Path, arguments: Ru
         The `Stylization`.
     """
     config = cli.settings(StyleTransferConfig, arguments)
-    refuse_existing(path, arguments.overwrite)
+    animation = path.with_suffix(f".{arguments.animation}")
+    table, plot = path.with_suffix(".csv"), path.with_name(f"{path.stem}.history.png")
+    if animation == path:
+        raise SettingsError(f"--animation would replace the picture {path}; choose another --out")
+    targets = [path]
+    if arguments.animation != "none":
+        targets.append(animation)
+    if arguments.history:
+        targets += [table, plot]
+    for target in targets:
+        refuse_existing(target, arguments.overwrite)
     content = load_image(item.source, alpha="keep")
     frames = Frames(output_size(content, config)) if arguments.animation != "none" else None
     snapshots = None
@@ -71,11 +81,10 @@ def repaint(item: cli.Input, paintings: Sequence[str], path: Path, arguments: Ru
         interrupted = stopped(None)
     save_image(path, result.image, overwrite=arguments.overwrite)
     if frames is not None and frames.frames:
-        target = path.with_suffix(f".{arguments.animation}")
-        frames.save(target, overwrite=arguments.overwrite)
+        frames.save(animation, overwrite=arguments.overwrite)
     if arguments.history and result.history:
-        write_history(result, path.with_suffix(".csv"))
-        plot_history([result], [path.stem], path.with_name(f"{path.stem}.history.png"))
+        write_history(result, table)
+        plot_history([result], [path.stem], plot)
     if arguments.json:
         cli.print_json(
             {

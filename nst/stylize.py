@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from atelier.errors import SettingsError
+from atelier.errors import ImageError, SettingsError
 from atelier.features import load_features
 from atelier.images import ImageSource, fit_size, load_image, resize
 from atelier.progress import OnStep, Step
@@ -85,47 +86,25 @@ def stylize(
         objective = Objective(network, config)
     except ValueError as error:
         raise SettingsError(f"{config.features}: {error}") from None
-    low, high = preprocess(np.zeros(3)), preprocess(np.full(3, 255))
     sizes = paint.levels()
     plan = [config.iterations * (1 if size == sizes[-1] else 1.5) for size in sizes]
     total, history, image, best = int(sum(map(math.ceil, plan))), [], None, None
     stop = False
     for size, steps in zip(sizes, map(math.ceil, plan), strict=True):
-        canvas, styles, masks = paint.at(size)
-        targets = objective.targets(canvas, styles, paint.weights, masks)
-        image = paint.start(canvas, styles) if image is None else _upscale(image, canvas.shape)
-        losses: list[Loss] = []
-
-        def function(image, targets=targets, losses=losses):
-            loss, gradient = objective.value_and_gradient(image, targets)
-            losses.append(loss)
-            return loss.total, gradient
-
         best = None
-        descent = descend(config, function, np.clip(image, low, high), low, high)
-        for image, value in itertools.islice(descent, steps):
-            loss = losses[-1]
-            if not math.isfinite(value):
-                raise SettingsError("the loss is no longer a number: lower the learning rate")
-            if best is None or value < best[1].total:
-                best = image, loss
+        for current, loss in _descend(objective, paint, size, image, steps):
+            if best is None or loss.total < best[1].total:
+                best = current, loss
+            if not steps:
+                continue  # The start itself is no step.
             height, width = size
-            history.append(
-                {
-                    "step": len(history) + 1,
-                    "height": height,
-                    "width": width,
-                    "loss": value,
-                    **dataclasses.asdict(loss),
-                }
-            )
-            if on_step is not None:
-                current = lambda image=image, size=size: paint.finish(image, size)  # noqa: E731
-                stop = bool(on_step(Step(len(history), total, history[-1], current)))
+            row = {"step": len(history) + 1, "height": height, "width": width}
+            history.append({**row, "loss": loss.total, **dataclasses.asdict(loss)})
+            if on_step is not None and len(history) <= total:
+                picture = functools.partial(paint.finish, current, size)
+                stop = bool(on_step(Step(len(history), total, history[-1], picture)))
                 if stop:
                     break
-        if best is None:  # No steps were asked for, or the start cannot be improved.
-            best = image, objective.value_and_gradient(image, targets)[0]
         image = best[0]
         if stop:
             break
@@ -138,17 +117,62 @@ def stylize(
     )
 
 
+def _descend(
+    objective: Objective, pictures: Pictures, size, image: np.ndarray | None, steps: int
+) -> Iterator[tuple[np.ndarray, Loss]]:
+    """The images of one level on their way down, each with its loss; at least one.
+
+    Every `shift_every` steps the image is moved against the network by some pixels. The gradient of
+    max pooling falls on single pixels of its 2 × 2 cells, which weaves a pattern into an image that
+    always lies on the same grid.
+    """
+    config = pictures.config
+    low, high = preprocess(np.zeros(3)), preprocess(np.full(3, 255))
+    canvas, styles, masks = pictures.at(size)
+    image = pictures.start(canvas, styles) if image is None else _upscale(image, canvas.shape)
+    image = np.clip(image, low, high)
+    targets = objective.targets(canvas, styles, pictures.weights, masks)
+    rng, stepped = np.random.default_rng(config.seed), False
+    furthest = min(config.margin, 15)
+    stretch = config.shift_every if config.shift_every and furthest else max(1, steps)
+    for first in range(0, steps, stretch):
+        shift = rng.integers(0, furthest, 2, endpoint=True) if first else np.zeros(2, int)
+        moved = targets
+        if np.any(shift):
+            regions = None if masks is None else _roll(masks[None], shift)[0]
+            moved = objective.moved(targets, _roll(canvas, shift), regions)
+        losses: list[Loss] = []
+
+        def function(image, targets=moved, losses=losses):
+            loss, gradient = objective.value_and_gradient(image, targets)
+            losses.append(loss)
+            return loss.total, gradient
+
+        descent = descend(config, function, _roll(image, shift), low, high)
+        for rolled, _ in itertools.islice(descent, min(stretch, steps - first)):
+            image, stepped = _roll(rolled, -shift), True
+            yield image, _finite(losses[-1])
+    if not stepped:  # No steps were asked for, or the start cannot be improved.
+        yield image, _finite(objective.value_and_gradient(image, targets)[0])
+
+
+def _finite(loss: Loss) -> Loss:
+    if not math.isfinite(loss.total):
+        raise SettingsError("the loss is no longer a number: lower the weights or learning rate")
+    return loss
+
+
 def output_size(content: np.ndarray, config: StyleTransferConfig) -> tuple[int, int]:
     """The (height, width) of the result for a content picture (H, W, ...).
 
     Raises:
-        SettingsError: it would be too small.
+        ImageError: it would be too small.
     """
     height, width = fit_size(content.shape, config.size or max(content.shape[:2]))
-    if min(height, width) < SHORTEST:
-        raise SettingsError(
-            f"{width}×{height} pixels are too few to stylize: the shorter side must be at least "
-            f"{SHORTEST}"
+    if min(height, width) < SHORTEST or min(content.shape[:2]) < SHORTEST // 2:
+        raise ImageError(
+            f"a picture of {content.shape[1]}×{content.shape[0]} pixels is too small to stylize at "
+            f"{width}×{height}: the shorter sides must be at least {SHORTEST // 2} and {SHORTEST}"
         )
     return height, width
 
@@ -241,6 +265,11 @@ def _weights(config, count: int) -> list[float]:
 
 def _pad(image: np.ndarray, margins) -> np.ndarray:
     return np.pad(image, (*margins, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
+
+
+def _roll(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Moves (1, H, W, C) down and right; what leaves is margin, and comes in on the other side."""
+    return np.roll(image, shift, axis=(1, 2)) if np.any(shift) else image
 
 
 def _upscale(image: np.ndarray, shape) -> np.ndarray:

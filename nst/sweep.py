@@ -54,7 +54,7 @@ class SweepArguments(StyleTransferConfig):
 @cli.command
 def main(argv: Sequence[str]) -> int:
     argv = list(argv)
-    if "--report" in argv and "--preset" not in argv:
+    if "--report" in argv and not any(word.startswith("--preset") for word in argv):
         argv += ["--preset", "report"]
     arguments = cli.parse(SweepArguments, argv, prog="python -m nst.sweep", presets=PRESETS)
     base = cli.settings(StyleTransferConfig, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import keras
@@ -38,9 +39,9 @@ class SmallTeacher:
 
     def __init__(self, path: str | Path):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                weights = dict(file)
-        except (OSError, ValueError) as error:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                weights = dict(arrays)
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path}: cannot be read as a teacher ({error})") from None
         self.trunk = VGG((16, 32, 64, 128, 128), (2, 2, 4, 4, 1), padding="reflect")
         self._outputs = {}

@@ -26,6 +26,7 @@ import tensorflow as tf
 from keras import ops
 
 from atelier import cli
+from atelier.errors import SettingsError
 from atelier.features import VGG19_LITE
 from atelier.runs import KeepRun, RunFolder, machine
 from atelier.vgg import VGG
@@ -34,6 +35,10 @@ from nst.teacher import TAPS, load_teacher
 
 SEMANTIC = "block5_conv2"
 """The report's content layer, one convolution above the highest tap."""
+
+
+CALIBRATION = 8
+"""Batches that the student's start is fitted to; like improvised ones, not among the trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,17 @@ class DistillConfig:
     """Pictures that the student paints each epoch; 0 for photos only."""
     seed: int = 0
     """Of weights, crops and improvised pictures."""
+
+    def __post_init__(self):
+        for name in ("epochs", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.crop < 32 or self.crop % 16:
+            raise SettingsError(f"--crop must be a multiple of 16 from 32 on, not {self.crop}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise SettingsError(f"--learning-rate must be positive, not {self.learning_rate}")
+        if self.improvised < 0:
+            raise SettingsError(f"--improvised must be 0 or more, not {self.improvised}")
 
 
 class Distiller(keras.Model):
@@ -159,6 +175,7 @@ def inherit(student: VGG, trunk: VGG, teacher: keras.Model, images: np.ndarray) 
         # A little ridge keeps channels that hardly ever fire from getting huge weights.
         inputs = np.concatenate([features, np.ones_like(features[:, :1])], axis=1)
         ridge = 1e-4 * np.trace(inputs.T @ inputs) / inputs.shape[1] * np.eye(inputs.shape[1])
+        ridge[-1, -1] = 0  # The bias may be as large as it likes.
         solution = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ taught @ components)
         student.get_layer(name).set_weights([solution[:-1][None, None], solution[-1]])
 
@@ -242,7 +259,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
         warmup_steps=warmup,
     )
     model.compile(keras.optimizers.Adam(schedule, beta_2=0.99, clipnorm=1.0))
-    calibration = np.concatenate(list(batches(total, total + 8)))
+    calibration = np.concatenate(list(batches(total, total + CALIBRATION)))
     model(calibration[:1])
     done = run.restore(model)
     if done == 0:
@@ -250,8 +267,9 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
     for epoch in range(done, config.epochs):
         pictures = None
         if config.improvised:
-            crops = list(batches(total + 8 + epoch * 8, total + 8 + epoch * 8 + 8))
-            crops = [crop.numpy() for crop in crops[: config.improvised // config.batch]]
+            count = -(-config.improvised // config.batch)
+            start = total + CALIBRATION + epoch * count
+            crops = [crop.numpy() for crop in batches(start, start + count)]
             pictures = improvise(model.student, crops, [config.seed, epoch])
         first = epoch * config.steps
         model.fit(
@@ -260,6 +278,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
             epochs=epoch + 1,
             steps_per_epoch=config.steps,
             callbacks=[KeepRun(run)],
+            shuffle=False,  # Batches come in the order of their steps.
             verbose=verbose,
         )
     seconds = sum(float(row["seconds"]) for row in run.history())

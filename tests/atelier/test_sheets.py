@@ -1,0 +1,86 @@
+"""Contact sheets."""
+
+import numpy as np
+import pytest
+
+from atelier.errors import OutputError
+from atelier.images import load_image
+from atelier.sheets import contact_sheet
+
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
+
+
+def flat(colour, shape=(40, 40)) -> np.ndarray:
+    return np.full((*shape, 3), colour, np.uint8)
+
+
+def places(sheet: np.ndarray, colour) -> tuple[int, int, int, int]:
+    """Where a colour is: top, left, bottom, right."""
+    y, x = np.nonzero((sheet == colour).all(axis=-1))
+    return y.min(), x.min(), y.max() + 1, x.max() + 1
+
+
+def sheet_of(path, images, labels=None, **options) -> np.ndarray:
+    labels = labels or ["x"] * len(images)
+    contact_sheet(images, labels, path / "sheet.png", side=40, **options)
+    return load_image(path / "sheet.png")
+
+
+def test_pictures_stand_in_rows_in_their_order(tmp_path):
+    sheet = sheet_of(tmp_path, [flat(c) for c in COLOURS])
+    corners = [places(sheet, c)[:2] for c in COLOURS]
+    tops, lefts = sorted({y for y, _ in corners}), sorted({x for _, x in corners})
+    assert corners == [(tops[i // 3], lefts[i % 3]) for i in range(5)]  # 5 of a 3×2 grid.
+    assert sheet.shape[1] == 3 * (40 + 12) + 12
+
+
+def test_columns_can_be_chosen_and_are_no_more_than_pictures(tmp_path):
+    for columns, expected in ((1, 1), (2, 2), (9, 3)):
+        sheet = sheet_of(tmp_path, [flat(c) for c in COLOURS[:3]], columns=columns)
+        assert sheet.shape[1] == expected * (40 + 12) + 12
+
+
+def test_one_picture_is_shown_whole(tmp_path):
+    sheet = sheet_of(tmp_path, [flat(COLOURS[0])])
+    assert places(sheet, COLOURS[0]) == (12, 12, 52, 52)
+
+
+def test_aspect_is_kept_and_pictures_do_not_overlap(tmp_path):
+    wide, tall, dot = (
+        flat(COLOURS[0], (10, 80)),
+        flat(COLOURS[1], (80, 20)),
+        flat(COLOURS[2], (1, 1)),
+    )
+    sheet = sheet_of(tmp_path, [wide, tall, dot], columns=3)
+    sizes = []
+    for colour in COLOURS[:3]:
+        top, left, bottom, right = places(sheet, colour)
+        assert (sheet[top:bottom, left:right] == colour).all()
+        sizes.append((bottom - top, right - left))
+    assert sizes == [(5, 40), (40, 10), (40, 40)]
+
+
+def test_labels_are_written_below_their_pictures_and_wrapped(tmp_path):
+    blank = sheet_of(tmp_path, [flat(COLOURS[0])], [""])
+    short = sheet_of(tmp_path, [flat(COLOURS[0])], ["ab"])
+    long = sheet_of(tmp_path, [flat(COLOURS[0])], ["ab cde fgh ijk"])
+    assert (blank[52:] == 255).all()
+    assert (short[52:] != 255).any()
+    assert short.shape[0] == blank.shape[0] + 19
+    assert long.shape[0] == blank.shape[0] + 19 * 4  # Five letters a line.
+
+
+def test_grey_pictures_are_shown(tmp_path):
+    sheet = sheet_of(tmp_path, [np.full((8, 8), 77, np.uint8)])
+    assert (sheet == 77).all(axis=-1).sum() == 40 * 40
+
+
+def test_labels_must_match_pictures(tmp_path):
+    with pytest.raises(ValueError):
+        sheet_of(tmp_path, [flat(c) for c in COLOURS[:2]], ["one"])
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        sheet_of(tmp_path / "file", [flat(COLOURS[0])])

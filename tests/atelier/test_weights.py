@@ -1,0 +1,242 @@
+"""Embedded weights, and files that are fetched once."""
+
+import contextlib
+import functools
+import gc
+import hashlib
+import http.server
+import json
+import os
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from atelier import weights as stored
+from atelier.errors import WeightsError
+
+# Keras leaves the connections of failed downloads open.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+def network(units: int = 3) -> keras.Model:
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(units, name="first"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dropout(0.5, name="drop"),
+            keras.layers.Dense(2, name="last"),
+        ],
+        name="net",
+    )
+    model.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+def refusal(call, *arguments, **options) -> str:
+    """The one line with which weights are refused."""
+    with pytest.raises(WeightsError) as caught:
+        call(*arguments, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+# === Embedded ===
+
+
+def test_the_round_trip_rounds_to_float16(tmp_path):
+    model = network()
+    file = stored.save_embedded(model, "net", {"epochs": 3}, tmp_path)
+    assert file == tmp_path / "net.npz"
+    other = keras.models.clone_model(model)
+    stored.load_embedded(other, "net", tmp_path)
+    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(np.float32(np.float16(ours)), theirs)
+    assert stored.card("net", tmp_path) == {"epochs": 3}
+    assert sorted(os.listdir(tmp_path)) == ["net.json", "net.npz"]
+
+
+def test_arrays_are_keyed_by_layer_and_variable(tmp_path):
+    stored.save_embedded(network(), "net", {}, tmp_path)
+    with np.load(tmp_path / "net.npz") as arrays:
+        assert {a.dtype for a in arrays.values()} == {np.dtype(np.float16)}
+        assert set(arrays.files) == {
+            *("first/kernel", "first/bias", "last/kernel", "last/bias"),
+            *("norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance"),
+        }
+
+
+def test_a_weight_beyond_float16_is_not_written_as_infinity(tmp_path):
+    model = network()
+    model.get_layer("norm").moving_variance.assign([1, 2, 70_000])
+    with pytest.raises(FloatingPointError, match="overflow"):
+        stored.save_embedded(model, "net", {}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_layers_of_the_same_name_are_not_mixed_up(tmp_path):
+    halves = [
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="dense")], name=name)
+        for name in ("a", "b")
+    ]
+    with pytest.raises(ValueError, match="same name"):
+        stored.save_embedded(keras.Sequential([keras.Input((4,)), *halves]), "net", {}, tmp_path)
+
+
+def test_missing_weights_are_one_line(tmp_path):
+    assert refusal(stored.load_embedded, network(), "net", tmp_path) == (
+        f"{tmp_path / 'net.npz'} is missing; install the package anew"
+    )
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped", "pickle"])
+def test_damaged_weights_are_one_line_and_change_nothing(tmp_path, damage):
+    model = network()
+    file = stored.save_embedded(model, "net", {}, tmp_path)
+    whole = file.read_bytes()
+    middle = len(whole) // 8
+    if damage == "pickle":
+        np.savez(file, **{"first/kernel": np.array([{}], object)})
+    else:
+        file.write_bytes(
+            {
+                "empty": b"",
+                "text": b"no weights",
+                "cut": whole[: len(whole) // 2],
+                "flipped": whole[:middle] + bytes(20) + whole[middle + 20 :],
+            }[damage]
+        )
+    before = model.get_weights()
+    said = refusal(stored.load_embedded, model, "net", tmp_path)
+    assert said.startswith(f"{file} is damaged (")
+    assert said.endswith("); install the package anew")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_weights_of_another_network_are_one_line(tmp_path):
+    file = stored.save_embedded(network(), "net", {}, tmp_path)
+    more = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="first")])
+    for other in (network(units=5), more):
+        said = refusal(stored.load_embedded, other, "net", tmp_path)
+        assert said == f"{file} holds the weights of another network; install the package anew"
+
+
+# === Fetched ===
+
+CONTENT = b"the weights" * 5000
+GOOD = hashlib.md5(CONTENT).hexdigest()
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves CONTENT as net.h5, half of it as half.h5, and counts."""
+
+    asked: list[str]
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path == "/missing.h5":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: len(CONTENT) // (2 if self.path == "/half.h5" else 1)])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextlib.contextmanager
+def serve():
+    """A server on this machine; gives its address and the list of what was asked for."""
+    asked = []
+    handler = type("Counting", (Handler,), {"asked": asked})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=functools.partial(server.serve_forever, 0.01))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        gc.collect()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Keras' cache, empty. Keras reads KERAS_HOME when it is imported, so that is too late here."""
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    return tmp_path / "models"
+
+
+def test_a_file_is_fetched_once(cache, capsys):
+    with serve() as (address, asked):
+        url = f"{address}/net.h5"
+        for _ in range(2):
+            path = stored.fetch(url, GOOD, option="--weights FILE")
+            assert path == cache / "net.h5"
+            assert path.read_bytes() == CONTENT
+        assert asked == ["/net.h5"]
+    # And with the server gone.
+    assert stored.fetch(url, GOOD, option="--weights FILE") == cache / "net.h5"
+    assert capsys.readouterr().out == ""  # Standard output is for results.
+
+
+def test_sha256_is_understood(cache):
+    with serve() as (address, _):
+        sha = hashlib.sha256(CONTENT).hexdigest()
+        assert stored.fetch(f"{address}/net.h5", sha, option="--w").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("name", "file_hash", "reason"),
+    [
+        ("net.h5", "0" * 32, "hash does not match"),
+        ("half.h5", GOOD, "retrieval incomplete"),
+        ("missing.h5", GOOD, "404"),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_line_with_both_ways_out(cache, name, file_hash, reason):
+    with serve() as (address, _):
+        url = f"{address}/{name}"
+        said = refusal(stored.fetch, url, file_hash, option="--weights FILE")
+    assert said.startswith(f"{name} is missing and cannot be fetched (")
+    assert reason in said
+    assert (
+        f"connect to the network once, or download {url} elsewhere and pass --weights FILE" in said
+    )
+
+
+def test_without_a_network_the_line_is_the_same(cache):
+    with serve() as (address, _):
+        pass
+    said = refusal(stored.fetch, f"{address}/net.h5", GOOD, option="--weights FILE")
+    assert said.startswith("net.h5 is missing and cannot be fetched (URL fetch failure")
+    assert said.endswith("and pass --weights FILE")
+    assert not list(cache.glob("*"))
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_anew(cache):
+    cache.mkdir()
+    (cache / "net.h5").write_bytes(CONTENT[:100])
+    with serve() as (address, asked):
+        path = stored.fetch(f"{address}/net.h5", GOOD, option="--w")
+        assert path.read_bytes() == CONTENT
+        assert asked == ["/net.h5"]
+
+
+def test_a_bad_file_is_not_taken_the_next_time(cache):
+    with serve() as (address, asked):
+        for _ in range(2):
+            refusal(stored.fetch, f"{address}/net.h5", "0" * 32, option="--w")
+        assert len(asked) == 2
+
+
+def test_cards_are_json():
+    card = json.loads((stored.HERE / "vgg19_lite.json").read_text(encoding="utf-8"))
+    assert stored.card("vgg19_lite") == card

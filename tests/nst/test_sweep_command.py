@@ -1,0 +1,151 @@
+"""`python -m nst.sweep`: the report's settings, a grid, and going on after a kill."""
+
+import csv
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import nst
+from atelier.images import load_image
+from nst.sweep import main
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
+
+
+def arguments(folder, *more):
+    inputs = (str(folder / "photo.png"), str(folder / "painting.png"))
+    return [*inputs, "--out", str(folder / "out"), *QUICK, *map(str, more)]
+
+
+def table(folder):
+    with open(folder / "out" / "trials.csv", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """The settings of each trial that is run, in order."""
+    seen = []
+    module = importlib.import_module("nst.sweep")
+    real = module.stylize
+
+    def stylize(content, style, config, **options):
+        seen.append(config)
+        return real(content, style, config, **options)
+
+    monkeypatch.setattr(module, "stylize", stylize)
+    return seen
+
+
+def test_grid_is_run_and_shown(tiny_features, files, capsys):
+    grid = ("--grid", "content_weight=0.1,10", "style_weight=1,2", "--json")
+    assert main(arguments(files, *grid)) == 0
+    rows = table(files)
+    settings = [(row["content_weight"], row["style_weight"]) for row in rows]
+    assert settings == [("0.1", "1.0"), ("0.1", "2.0"), ("10.0", "1.0"), ("10.0", "2.0")]
+    for row in rows:
+        parts = sum(float(row[name]) for name in ("content", "style", "variation"))
+        assert float(row["loss"]) == pytest.approx(parts)
+    for number in range(4):
+        assert load_image(files / "out" / f"trial-{number:03d}.png").shape == (48, 48, 3)
+    assert load_image(files / "out" / "contact_sheet.png").shape[0] > 2 * 320
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed == rows
+
+
+def test_report_runs_its_seven_settings_in_order(network, files, monkeypatch):
+    """Without waiting for their 7,500 iterations."""
+    seen = []
+    short = nst.StyleTransferConfig(size=32, iterations=0, coarsest=0)
+
+    def stylize(content, style, config, **options):
+        seen.append(config)
+        return nst.stylize(content, style, short, network=network)
+
+    monkeypatch.setattr(importlib.import_module("nst.sweep"), "stylize", stylize)
+    inputs = [str(files / "photo.png"), str(files / "painting.png")]
+    assert main([*inputs, "--report", "--out", str(files / "out"), "--size", "64"]) == 0
+    found = [(c.iterations, c.style_weight, c.learning_rate, c.trainable) for c in seen]
+    assert found == [tuple(settings.values()) for settings in nst.REPORT_SETTINGS]
+    for config in seen:
+        assert (config.features, config.content_weight, config.size) == ("vgg19", 1e3, 64)
+    assert len(table(files)) == 7
+
+
+def test_finished_sweep_runs_nothing_again(tiny_features, files, trials):
+    grid = ("--grid", "seed=1,2")
+    assert main(arguments(files, *grid)) == 0
+    before = (files / "out" / "trials.csv").read_text()
+    assert main(arguments(files, *grid)) == 0
+    assert len(trials) == 2
+    assert (files / "out" / "trials.csv").read_text() == before
+
+
+def test_other_sweep_in_the_same_folder_is_refused(tiny_features, files, error_line):
+    assert main(arguments(files, "--grid", "seed=1")) == 0
+    assert main(arguments(files, "--grid", "seed=1,2")) == 2
+    assert "another sweep" in error_line()
+
+
+def test_failed_trial_is_named_and_the_others_done(tiny_features, files, error_line):
+    grid = ("--grid", "content_layers=block4_conv1,relu4_2")
+    assert main(arguments(files, *grid)) == 1
+    line = error_line()
+    assert "trial 1" in line
+    assert "relu4_2" in line
+    rows = table(files)
+    assert [bool(row["error"]) for row in rows] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("no_such=1", "no_such"),
+        ("style_weight", "FIELD=VALUE"),
+        ("style_weight=a", "style-weight"),
+        ("size=10", "--size"),
+    ],
+)
+def test_grid_that_makes_no_sense_is_one_line(files, error_line, grid, message):
+    assert main(arguments(files, "--grid", grid)) == 2
+    assert message in error_line()
+    assert not (files / "out").exists()
+
+
+def test_missing_photo_is_one_line(tiny_features, files, error_line):
+    (files / "photo.png").unlink()
+    assert main(arguments(files, "--grid", "seed=1")) == 2
+    assert "photo.png: no such file" in error_line()
+
+
+def test_killed_sweep_goes_on_where_it_was(tiny_features, files, trials):
+    grid = ("--grid", "seed=1,2,3,4,5,6", "--iterations", "30")
+    command = [sys.executable, "-m", "nst.sweep", *arguments(files, *grid)]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (files / "out" / "trials.csv").exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.communicate()
+    done = table(files)
+    assert 1 <= len(done) < 6
+    assert not (files / "out" / "contact_sheet.png").exists()
+    assert main(arguments(files, *grid)) == 0
+    assert [config.seed for config in trials] == list(range(len(done) + 1, 7))
+    rows = table(files)
+    assert rows[: len(done)] == done
+    assert [row["seed"] for row in rows] == list("123456")
+    assert (files / "out" / "contact_sheet.png").exists()
