@@ -76,7 +76,7 @@ class StyleTransferConfig:
     shift_every: int = 40
     """Steps after which the image is moved against the network's pooling grid, which would leave
     its weave in the picture; needs a margin to move in. 0, as in the report: never."""
-    tile: int = 1024
+    tile: int = 768
     """Larger images are optimised in tiles of this side, exactly, to bound memory."""
 
     def __post_init__(self):

@@ -30,7 +30,7 @@ def descend(
     if config.optimizer == "adam":
         return _adam(config, function, image, low, high)
     # Large images have much memory in the network; a shorter history keeps the total bounded.
-    memory = 8 if image.size < 4_000_000 else 4
+    memory = 8 if image.size < 4_000_000 else 3
     return lbfgs.minimize(function, image, low=low, high=high, memory=memory, first_step=1.0)
 
 
