@@ -49,5 +49,5 @@ def contact_sheet(
         top = _MARGIN + i // columns * cell[1]
         shift = (side - thumbnail.shape[1]) // 2
         sheet.paste(Image.fromarray(thumbnail), (left + shift, top + height - thumbnail.shape[0]))
-        draw.text((left, top + height + 4), "\n".join(lines), _INK, font, spacing=4)
+        draw.text((left + shift, top + height + 4), "\n".join(lines), _INK, font, spacing=4)
     save_image(path, np.asarray(sheet))
