@@ -32,9 +32,10 @@ class Targets:
     style_scales: list[np.ndarray]
     """For each style layer, the factor of each region's loss (regions,)."""
     masks: list[np.ndarray]
-    """For each style layer, how far each position belongs to each region: (h, w, regions)."""
+    """For each style layer, how far each position belongs to each region: (h, w, regions), or
+    empty where all positions belong to the one region."""
     areas: list[np.ndarray]
-    """For each style layer, the sums of its masks (regions,)."""
+    """For each style layer, the positions in each region (regions,): the sums of its masks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,8 @@ class Objective:
         shares = np.asarray(weights, np.float32)
         if masks is None:
             grams = [tf.tensordot(shares, gram, 1)[None] for gram in grams]
-            masks, shares = np.ones((*content.shape[1:3], 1), np.float32), np.ones(1, np.float32)
-        reduced = self._reduce(masks)
+            shares = np.ones(1, np.float32)
+        reduced, areas = self._reduce(content.shape, masks)
 
         def scale(weight, target, axes):
             energy = np.mean(np.square(target, dtype=np.float32), axis=axes) + 1e-12
@@ -115,7 +116,7 @@ class Objective:
                 for weight, gram in zip(self.style_weights.values(), grams, strict=True)
             ],
             masks=reduced,
-            areas=[mask.sum(axis=(0, 1)) + np.float32(1e-6) for mask in reduced],
+            areas=areas,
         )
 
     def moved(self, targets: Targets, content: np.ndarray, masks: np.ndarray | None) -> Targets:
@@ -125,11 +126,9 @@ class Objective:
             targets: what `targets` gave for them before.
             content, masks: as for `targets`, moved.
         """
-        if masks is None:
-            return dataclasses.replace(targets, content=self._content_features(content))
-        return dataclasses.replace(
-            targets, content=self._content_features(content), masks=self._reduce(masks)
-        )
+        reduced, areas = self._reduce(content.shape, masks)
+        contents = self._content_features(content)
+        return dataclasses.replace(targets, content=contents, masks=reduced, areas=areas)
 
     def _content_features(self, image: np.ndarray) -> list[np.ndarray]:
         """The image's features at the content layers, put together from tiles."""
@@ -148,19 +147,29 @@ class Objective:
 
     def _gram_matrices(self, image: np.ndarray) -> list[tf.Tensor]:
         """A picture's Gram matrices (c, c) at the style layers."""
-        masks = self._reduce(np.ones((*image.shape[1:3], 1), np.float32))
+        masks, areas = self._reduce(image.shape, None)
         sums = self._all_gram_sums(image, masks)
-        return [total[0] / mask.sum() for total, mask in zip(sums, masks, strict=True)]
+        return [total[0] / area for total, area in zip(sums, areas, strict=True)]
 
-    def _reduce(self, masks: np.ndarray) -> list[np.ndarray]:
-        """Masks at the sizes of the style layers' maps: means over their positions' cells."""
-        reduced = []
+    def _reduce(self, shape, masks: np.ndarray | None) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Masks at the sizes of the style layers' maps, and the masks' sums.
+
+        A mask's value at a position is its mean over the position's cell of the image (1, H, W, 3)
+        of `shape`. Without masks there is one region of all positions, with an empty mask, which
+        spares multiplying by ones.
+        """
+        reduced, areas = [], []
         for stride in (self.strides[name] for name in self.style_weights):
-            height, width = (side // stride for side in masks.shape[:2])
+            height, width = (side // stride for side in shape[1:3])
+            if masks is None:
+                reduced.append(np.zeros((0, 0, 1), np.float32))
+                areas.append(np.float32([height * width]))
+                continue
             cells = masks[: height * stride, : width * stride]
             cells = cells.reshape(height, stride, width, stride, -1)
             reduced.append(cells.mean(axis=(1, 3), dtype=np.float32))
-        return reduced
+            areas.append(reduced[-1].sum(axis=(0, 1)) + np.float32(1e-6))
+        return reduced, areas
 
     # === Loss and gradient ===
 

@@ -69,8 +69,12 @@ class Terms:
     def _sums(self, features, masks) -> list[tf.Tensor]:
         sums = []
         for name, mask in zip(self.styles, masks, strict=True):
-            weighted = (
-                tf.cast(features[name], tf.float32) * tf.transpose(mask, (2, 0, 1))[..., None]
+            weighted = tf.cond(
+                tf.size(mask) > 0,
+                lambda f=features[name], mask=mask: (
+                    tf.cast(f, tf.float32) * tf.transpose(mask, (2, 0, 1))[..., None]
+                ),
+                lambda f=features[name]: tf.cast(f, tf.float32),
             )
             sums.append(losses.gram_sum(weighted, features[name]))
         return sums
