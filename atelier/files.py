@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from atelier.errors import OutputError
@@ -69,6 +70,24 @@ def write_json(target: str | os.PathLike, value: object, *, overwrite: bool = Tr
     """Writes `value` as indented JSON, whole or not at all; paths become text."""
     text = json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n"
     write_text(target, text, overwrite=overwrite)
+
+
+def write_table(
+    target: str | os.PathLike,
+    rows: Sequence[Mapping[str, object]],
+    fields: Sequence[str] | None = None,
+) -> None:
+    """Writes rows as CSV with a header, whole or not at all.
+
+    Args:
+        fields: the columns, those of the last row when left out; missing values stay empty.
+    """
+    text = io.StringIO()
+    names = list(rows[-1]) if fields is None else fields
+    writer = csv.DictWriter(text, names, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(target, text.getvalue())
 
 
 def read_table(path: str | os.PathLike, *, key: str) -> list[dict[str, str]]:

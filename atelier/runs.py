@@ -9,9 +9,7 @@ card.json      what was trained, on what, how long, and how good it is
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import platform
@@ -24,7 +22,7 @@ import keras
 import numpy as np
 
 from atelier.errors import OutputError, SettingsError
-from atelier.files import atomic_path, read_table, write_json, write_text
+from atelier.files import atomic_path, read_table, write_json, write_table
 from atelier.weights import fill
 
 
@@ -88,11 +86,7 @@ class RunFolder:
         # checkpoint whose row is missing could not be mended.
         rows = [row for row in self.history() if int(row["epoch"]) < epoch]
         rows.append({"epoch": epoch, **metrics})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[-1]), restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path / "history.csv", text.getvalue())
+        write_table(self.path / "history.csv", rows)
         older = self._checkpoints
         target = self.path / "checkpoint" / f"epoch-{epoch:06d}.npz"
         # Not Keras' own format: it leaves out the state of dropout, and HDF5 notices no damage

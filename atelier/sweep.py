@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +13,7 @@ import numpy as np
 
 from atelier import cli
 from atelier.errors import OutputError, SettingsError
-from atelier.files import read_table, write_json, write_text
+from atelier.files import read_table, write_json, write_table
 from atelier.images import load_image, save_image
 from atelier.sheets import contact_sheet
 
@@ -149,11 +147,7 @@ class _Table:
             n for r in self.rows for n in r if n not in ("trial", "error", *self.fields)
         ]
         names = ["trial", *self.fields, *dict.fromkeys(metric_names), "error"]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, restval="")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.path, text.getvalue())
+        write_table(self.path, self.rows, names)
 
 
 def _claim(out: Path, plan: dict) -> None:

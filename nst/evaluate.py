@@ -49,8 +49,7 @@ def evaluate(
         precision="float32",
         preserve_color="none",
     )
-    several = isinstance(style, Sequence) and not isinstance(style, (str, bytes))
-    pictures = Pictures(content, list(style) if several else [style], config)
+    pictures = Pictures(content, style, config)
     if np.max(np.abs(np.subtract(pictures.size, picture.shape[:2]))) > 2:
         raise SettingsError(f"the picture is {picture.shape[:2]}, the content {pictures.size}")
     network = network or load_features(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +12,13 @@ import tyro
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.files import refuse_existing, write_text
+from atelier.files import refuse_existing, write_table
 from atelier.images import load_image, sample, save_image
 from atelier.progress import notify_all
 from nst import styles
 from nst.animation import Frames, Snapshots, plot_history
 from nst.config import PRESETS, StyleTransferConfig
-from nst.stylize import Stylization, output_size, stylize
+from nst.stylize import output_size, stylize
 
 DEFAULT_STYLE = "impasto"
 
@@ -83,7 +81,7 @@ def repaint(item: cli.Input, paintings: Sequence[str], path: Path, arguments: Ru
     if frames is not None and frames.frames:
         frames.save(animation, overwrite=arguments.overwrite)
     if arguments.history and result.history:
-        write_history(result, table)
+        write_table(table, result.history)
         plot_history([result], [path.stem], plot)
     if arguments.json:
         cli.print_json(
@@ -104,15 +102,6 @@ def repaint(item: cli.Input, paintings: Sequence[str], path: Path, arguments: Ru
     if interrupted:
         raise KeyboardInterrupt
     return result
-
-
-def write_history(result: Stylization, path: Path) -> None:
-    """Writes a run's losses, a row a step, as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(result.history[0]))
-    writer.writeheader()
-    writer.writerows(result.history)
-    write_text(path, text.getvalue())
 
 
 @cli.command

@@ -72,8 +72,7 @@ def stylize(
     """
     start = time.perf_counter()
     config = config or StyleTransferConfig()
-    several = isinstance(style, Sequence) and not isinstance(style, (str, bytes))
-    paint = Pictures(content, list(style) if several else [style], config)
+    paint = Pictures(content, style, config)
     if network is None:
         network = load_features(
             config.features,
@@ -100,7 +99,7 @@ def stylize(
             height, width = size
             row = {"step": len(history) + 1, "height": height, "width": width}
             history.append({**row, "loss": loss.total, **dataclasses.asdict(loss)})
-            if on_step is not None and len(history) <= total:
+            if on_step is not None:
                 picture = functools.partial(paint.finish, current, size)
                 stop = bool(on_step(Step(len(history), total, history[-1], picture)))
                 if stop:
@@ -180,8 +179,10 @@ def output_size(content: np.ndarray, config: StyleTransferConfig) -> tuple[int, 
 class Pictures:
     """The pictures of one run, at every size that it needs."""
 
-    def __init__(self, content, styles, config: StyleTransferConfig):
+    def __init__(self, content, style, config: StyleTransferConfig):
         self.config = config
+        several = isinstance(style, Sequence) and not isinstance(style, (str, bytes))
+        styles = style if several else [style]
         if not styles:
             raise SettingsError("no style: give at least one painting")
         loaded = load_image(content, alpha="keep")
