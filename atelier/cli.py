@@ -163,11 +163,13 @@ class Input:
     """Its place under the output folder, with the input's suffix."""
 
 
-def find_inputs(paths: Sequence[str | os.PathLike]) -> list[Input]:
+def find_inputs(
+    paths: Sequence[str | os.PathLike], suffixes: Sequence[str] = READABLE
+) -> list[Input]:
     """The pictures that a command line names: files, folders with all below them, or `-`.
 
-    Files are taken as they are, to be judged when they are read; of folders, the files with a
-    picture's suffix, sorted.
+    Files are taken as they are, to be judged when they are read; of folders, the files with one of
+    `suffixes`, which are lower case, sorted.
 
     Raises:
         ImageError: a folder without pictures, or `-` where there is no standard input.
@@ -181,7 +183,7 @@ def find_inputs(paths: Sequence[str | os.PathLike]) -> list[Input]:
             files = sorted(
                 file
                 for file in path.rglob("*")
-                if file.suffix.lower() in READABLE
+                if file.suffix.lower() in suffixes
                 and not file.name.startswith(".")
                 and not file.is_dir()
             )
@@ -200,17 +202,28 @@ def _standard_input() -> bytes:
         raise ImageError("-: there is no standard input to read") from None
 
 
-def output_paths(inputs: Sequence[Input], out: Path, suffix: str = ".png") -> list[Path]:
+def output_paths(
+    inputs: Sequence[Input],
+    out: Path,
+    suffix: str | Callable[[Input], str] = ".png",
+    files: Sequence[str] = READABLE,
+) -> list[Path]:
     """Where each input's result goes: `out` itself if it is a file's name and there is one input,
     else a file in the folder `out` with the input's name.
 
     Inputs whose names differ by their suffixes alone keep them: a.jpg.png beside a.webp.png.
 
+    Args:
+        inputs: of the command.
+        out: as it was given.
+        suffix: of the results in a folder, or a function that gives that of an input's.
+        files: the suffixes, in lower case, by which `out` is a file's name.
+
     Raises:
         SettingsError: `out` is a file's name, but there are several inputs; or two inputs would
             have the same output.
     """
-    if out.suffix.lower() in READABLE and not out.is_dir():
+    if out.suffix.lower() in files and not out.is_dir():
         if len(inputs) > 1:
             raise SettingsError(f"--out {out} is one file, but there are {len(inputs)} inputs")
         return [out]
@@ -219,7 +232,8 @@ def output_paths(inputs: Sequence[Input], out: Path, suffix: str = ".png") -> li
     paths = []
     for item, stem in zip(inputs, stems, strict=True):
         name = stem.name if times[stem] == 1 else item.relative.name
-        paths.append(out / stem.parent / f"{name}{suffix}")
+        ending = suffix if isinstance(suffix, str) else suffix(item)
+        paths.append(out / stem.parent / f"{name}{ending}")
     twice = [path for path, count in collections.Counter(paths).items() if count > 1]
     if twice:
         raise SettingsError(f"two inputs would both be written to {twice[0]}; run them apart")

@@ -7,6 +7,7 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ def load_image(
     *,
     alpha: Literal["flatten", "keep"] = "flatten",
     background: tuple[int, int, int] = (255, 255, 255),
+    grey: Literal["rgb", "keep"] = "rgb",
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Reads a picture of any common kind as 8-bit RGB.
@@ -46,17 +48,20 @@ def load_image(
         alpha: "flatten" lays transparent pictures on `background`; "keep" gives them a fourth
             channel.
         background: RGB, each in [0, 255].
+        grey: "keep" leaves a grey picture without transparency, as its format or its array's
+            shape has it, with its one channel.
         max_pixels: the bound on width × height.
 
     Returns:
-        uint8 (H, W, 3), or (H, W, 4) when `alpha` is "keep" and the picture has transparency.
+        uint8 (H, W, 3), or (H, W, 4) when `alpha` is "keep" and the picture has transparency, or
+        (H, W) when `grey` is "keep" and the picture is grey.
 
     Raises:
         ImageError: missing, unreadable, truncated, not a picture, empty, or too large. The text
             names the file and the reason.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, alpha, background, max_pixels)
+        return _from_array(source, alpha, background, grey, max_pixels)
     name = "picture"
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
@@ -68,9 +73,9 @@ def load_image(
         warnings.simplefilter("ignore")
         try:
             if isinstance(source, Image.Image):  # Perhaps opened, but not decoded so far.
-                return _from_pil(source, name, alpha, background, max_pixels)
+                return _from_pil(source, name, alpha, background, grey, max_pixels)
             with Image.open(io.BytesIO(source)) as image:
-                return _from_pil(image, name, alpha, background, max_pixels)
+                return _from_pil(image, name, alpha, background, grey, max_pixels)
         except Image.DecompressionBombError:
             bound = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow has one of its own.
             raise ImageError(f"{name}: more than {bound:,} pixels") from None
@@ -92,7 +97,8 @@ def save_image(
         quality: of JPEG and WebP, in [1, 100].
 
     Raises:
-        OutputError: an unknown suffix, an existing file, or a place that cannot be written.
+        OutputError: an unknown suffix, an existing file, a place that cannot be written, or a
+            picture that is too large for the format.
     """
     suffix = Path(path).suffix.lower()
     if Image.registered_extensions().get(suffix) not in Image.SAVE:
@@ -103,7 +109,23 @@ def save_image(
     if suffix in (".jpg", ".jpeg"):
         options["subsampling"] = 0
     with atomic_path(path, overwrite=overwrite) as temporary:
-        Image.fromarray(image).save(temporary, **options)
+        try:
+            Image.fromarray(image).save(temporary, **options)
+        except (ValueError, OverflowError) as error:  # Sides beyond what the format can say.
+            raise OutputError(f"cannot write {path}: {_one_line(error)}") from None
+
+
+def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:
+    """All files in `folders` and below that have a picture's suffix, sorted.
+
+    Raises:
+        ImageError: there is none.
+    """
+    files = (file for folder in folders for file in Path(folder).rglob("*"))
+    pictures = sorted(f for f in files if f.suffix.lower() in READABLE and f.is_file())
+    if not pictures:
+        raise ImageError(f"no pictures in {', '.join(map(str, folders))}: looked for {READABLE}")
+    return pictures
 
 
 def sample(name: str) -> Path:
@@ -156,7 +178,7 @@ def _read_bytes(path: Path) -> bytes:
         raise ImageError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
-def _from_array(array, alpha, background, max_pixels) -> np.ndarray:
+def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:
     if array.dtype != np.uint8:
         raise ImageError(f"arrays must be uint8, not {array.dtype}: scale to [0, 255] and convert")
     if array.ndim == 2:
@@ -165,13 +187,13 @@ def _from_array(array, alpha, background, max_pixels) -> np.ndarray:
         raise ImageError(f"arrays must be (H, W), (H, W, 3) or (H, W, 4), not {array.shape}")
     _check_size(array.shape[1], array.shape[0], "array", max_pixels)
     if array.shape[2] == 1:
-        array = np.repeat(array, 3, axis=2)
+        return array[..., 0].copy() if grey == "keep" else np.repeat(array, 3, axis=2)
     if array.shape[2] == 4 and alpha == "flatten":
         return _flatten(array, background)
     return array.copy()
 
 
-def _from_pil(image, name, alpha, background, max_pixels) -> np.ndarray:
+def _from_pil(image, name, alpha, background, grey, max_pixels) -> np.ndarray:
     _check_size(*image.size, name, max_pixels)
     image.load()
     image = ImageOps.exif_transpose(image)
@@ -180,6 +202,8 @@ def _from_pil(image, name, alpha, background, max_pixels) -> np.ndarray:
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     if transparent:
         image = image.convert("RGBA")
+    if grey == "keep" and image.mode in ("1", "L") and not transparent:
+        return np.asarray(image.convert("L")).copy()
     image = _to_srgb(image)
     array = np.asarray(image.convert("RGBA" if transparent else "RGB"))
     if transparent and alpha == "flatten":

@@ -105,6 +105,11 @@ class RunFolder:
         """
         return read_table(self.path / "history.csv", key="epoch")
 
+    @property
+    def finished(self) -> bool:
+        """Whether the training has come to its end and left its card."""
+        return (self.path / "card.json").exists()
+
     def finish(self, model: keras.Model, card: Mapping[str, object]) -> None:
         """Writes model.keras and card.json, which mark the run as complete."""
         with atomic_path(self.path / "model.keras") as temporary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +42,7 @@ def parse_grid(axes: Sequence[str], base: Config) -> list[dict[str, object]]:
         One dictionary of changed fields a trial, the last axis fastest.
 
     Raises:
-        SettingsError: an axis that cannot be read, or a value that its field does not take.
+        SettingsError: an axis that cannot be read, or settings that make no sense together.
     """
     known = {field.name for field in dataclasses.fields(base)}
     names, values = [], []
@@ -56,7 +57,10 @@ def parse_grid(axes: Sequence[str], base: Config) -> list[dict[str, object]]:
             raise SettingsError(f"--grid names {name} twice")
         names.append(name)
         values.append([_read(base, name, value.strip()) for value in listed.split(",")])
-    return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
+    changes = [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
+    for change in changes:
+        dataclasses.replace(base, **change)  # Settings that refuse each other are told here.
+    return changes
 
 
 def _read(base, name: str, value: str):
@@ -65,7 +69,9 @@ def _read(base, name: str, value: str):
         if value.lower() not in ("true", "false"):
             raise SettingsError(f"{name} is true or false, not {value!r}")
         return value.lower() == "true"
-    return getattr(cli.parse(type(base), [flag, value]), name)
+    # The field alone: with the defaults of the others its value may make no sense.
+    axis = dataclasses.make_dataclass("Axis", [(name, typing.get_type_hints(type(base))[name])])
+    return getattr(cli.parse(axis, [flag, value]), name)
 
 
 def run_sweep(
@@ -166,4 +172,5 @@ def _claim(out: Path, plan: dict) -> None:
 
 def _label(row: Mapping[str, str], change: Mapping[str, object]) -> str:
     settings = ", ".join(f"{name} {row[name]}" for name in change) or f"trial {row['trial']}"
-    return f"{settings}: loss {float(row['loss']):.4g}" if row.get("loss") else settings
+    measured = "loss" not in change and row.get("loss")  # Or the name of one, which is varied.
+    return f"{settings}: loss {float(measured):.4g}" if measured else settings

@@ -11,24 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import ImageError
-from atelier.images import READABLE, fit_size, load_image, resize
+from atelier.images import fit_size, load_image, resize
 from atelier.vgg import preprocess
 
 LONGEST = 640
 """Photos are kept at this size while they wait to be cropped: 1 MB each."""
-
-
-def find_photos(folders: Sequence[Path]) -> list[Path]:
-    """All pictures in `folders` and below, sorted.
-
-    Raises:
-        ImageError: there is none.
-    """
-    files = (file for folder in folders for file in Path(folder).rglob("*"))
-    photos = sorted(file for file in files if file.suffix.lower() in READABLE)
-    if not photos:
-        raise ImageError(f"no pictures in {', '.join(map(str, folders))}: looked for {READABLE}")
-    return photos
 
 
 def crops(

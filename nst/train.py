@@ -15,6 +15,7 @@ The loop differentiates by images with `tf.GradientTape`: TensorFlow only.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from keras import ops
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.features import VGG19_LITE
+from atelier.images import find_pictures
 from atelier.runs import KeepRun, RunFolder, machine
 from atelier.vgg import VGG
 from nst import data, losses
@@ -232,7 +234,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
     Raises:
         AtelierError: no photos, no teacher, or a folder with another run.
     """
-    photos = data.find_photos(config.data)
+    photos = find_pictures(config.data)
     teacher, trunk = load_teacher(config.teacher)
     run = RunFolder(config.out, config)
     keras.utils.set_random_seed(config.seed)
@@ -287,8 +289,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
         "command": f"python -m nst.train {cli.as_flags(config)}",
         "teacher": Path(config.teacher).name,
         "data": [
-            f"{Path(folder).name}: {len(data.find_photos([folder]))} photos"
-            for folder in config.data
+            f"{Path(folder).name}: {len(find_pictures([folder]))} photos" for folder in config.data
         ],
         "epochs": config.epochs,
         "seconds": round(seconds),
@@ -304,7 +305,8 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
 @cli.command
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(DistillConfig, argv, prog="python -m nst.train")
-    distill(config, verbose=2)
+    with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
+        distill(config, verbose=2)
     cli.say(f"trained: {config.out / 'model.keras'}")
     return cli.DONE
 

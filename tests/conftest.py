@@ -27,3 +27,16 @@ def painting() -> np.ndarray:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def error_line(capsys):
+    """Gives the one `error:` line on standard error; fails if there is another, or a traceback."""
+
+    def read() -> str:
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        (line,) = [line for line in said.splitlines() if line.startswith("error:")]
+        return line
+
+    return read

@@ -315,6 +315,12 @@ def test_a_folder_gives_its_pictures_in_order(tmp_path):
     assert found[0].name == str(tmp_path / "a.JPG")
 
 
+def test_other_kinds_of_files_can_be_looked_for(tmp_path):
+    touch(tmp_path, "a.png", "b.MP4", "c.txt")
+    found = cli.find_inputs([tmp_path], (".txt", ".mp4"))
+    assert [str(item.relative) for item in found] == ["b.MP4", "c.txt"]
+
+
 @pytest.mark.parametrize("content", [[], ["notes.txt"], [".hidden.png"]])
 def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content):
     touch(tmp_path, *content)
@@ -361,6 +367,16 @@ def test_out_can_be_a_file_for_one_input(tmp_path):
     assert outputs(["a.jpg"], "x/result.WEBP") == ["x/result.WEBP"]
     with pytest.raises(SettingsError, match=r"--out r\.png is one file, but there are 2 inputs"):
         outputs(["a.jpg", "b.jpg"], "r.png")
+
+
+def test_each_input_can_have_a_suffix_of_its_own():
+    def suffix(item):
+        return ".mp4" if item.relative.suffix == ".avi" else ".png"
+
+    options = {"suffix": suffix, "files": (".mp4",)}
+    assert outputs(["a.jpg", "b.avi"], **options) == ["out/a.png", "out/b.mp4"]
+    assert outputs(["b.avi"], "x.mp4", **options) == ["x.mp4"]
+    assert outputs(["b.avi"], "x.png", **options) == ["x.png/b.mp4"]
 
 
 def test_a_folder_may_be_named_like_a_file(tmp_path):

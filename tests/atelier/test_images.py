@@ -14,7 +14,15 @@ from PIL import Image, ImageCms
 
 from atelier import images
 from atelier.errors import ImageError, OutputError
-from atelier.images import READABLE, fit_size, load_image, resize, sample, save_image
+from atelier.images import (
+    READABLE,
+    find_pictures,
+    fit_size,
+    load_image,
+    resize,
+    sample,
+    save_image,
+)
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -335,6 +343,67 @@ def test_of_an_animation_the_first_frame_is_taken():
         assert loaded[2, 2].tolist() == [*RED]
 
 
+# === Grey that stays grey ===
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1)])
+def test_grey_arrays_may_be_kept(shape):
+    grey = np.arange(6, dtype=np.uint8).reshape(shape)
+    loaded = load_image(grey, grey="keep")
+    assert loaded.tolist() == [[0, 1, 2], [3, 4, 5]]
+    loaded[:] = 9
+    assert grey.max() == 5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "PPM"])
+def test_grey_files_may_be_kept(kind):
+    values = np.tile(np.arange(0, 240, 15, dtype=np.uint8), (16, 1))
+    options = {"quality": 100} if kind == "JPEG" else {}
+    loaded = load_image(encode(Image.fromarray(values), kind, **options), grey="keep")
+    assert loaded.shape == (16, 16)
+    assert loaded.dtype == np.uint8
+    np.testing.assert_allclose(loaded.astype(int), values, atol=1 if kind == "JPEG" else 0)
+    assert load_image(Image.fromarray(values), grey="keep").shape == (16, 16)
+
+
+def test_grey_of_1_16_and_32_bits_may_be_kept():
+    bits = encode(Image.fromarray(np.array([[True, False]])), "PNG")
+    assert load_image(bits, grey="keep").tolist() == [[255, 0]]
+    assert load_image(png16([(0,), (257,), (65535,)], 0), grey="keep").tolist() == [[0, 1, 255]]
+    floats = encode(Image.fromarray(np.array([[0, 0.2, 1]], np.float32)), "TIFF")
+    assert load_image(floats, grey="keep").tolist() == [[0, 51, 255]]
+
+
+def test_what_is_not_grey_is_not_made_grey():
+    rgb = Image.new("RGB", (3, 2), (80, 80, 80))
+    palette = Image.new("P", (3, 2))
+    palette.putpalette([80, 80, 80])
+    for picture in (rgb, palette):
+        assert load_image(encode(picture, "PNG"), grey="keep").shape == (2, 3, 3)
+    cmyk = encode(Image.new("CMYK", (3, 2), (0, 0, 0, 90)), "JPEG")
+    assert load_image(cmyk, grey="keep").shape == (2, 3, 3)
+    assert load_image(np.full((2, 3, 3), 80, np.uint8), grey="keep").shape == (2, 3, 3)
+
+
+def test_grey_with_transparency_is_laid_on_its_background_in_rgb():
+    half = encode(Image.new("LA", (2, 1), (80, 51)), "PNG")
+    # 51 / 255 = 0.2: 0.2 * 80 + 0.8 * (255, 0, 0).
+    loaded = load_image(half, grey="keep", background=RED)
+    assert colours(loaded) == [[220, 16, 16]] * 2
+    assert load_image(half, grey="keep", alpha="keep").shape == (1, 2, 4)
+    key = encode(Image.new("L", (2, 1), 80), "PNG", transparency=80)
+    assert load_image(key, grey="keep").shape == (1, 2, 3)
+
+
+def test_kept_grey_is_turned_upright_and_bounded():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(np.uint8([[1, 2, 3], [4, 5, 6]]))))
+    picture = encode(stored, "PNG", exif=exif)
+    assert load_image(picture, grey="keep").tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert "more than 5 pixels" in refusal(picture, grey="keep", max_pixels=5)
+
+
 # === EXIF ===
 
 UPRIGHT = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
@@ -529,6 +598,13 @@ def test_a_suffix_that_cannot_be_written_is_one_line(tmp_path, photo, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "side"), [("x.webp", 17_000), ("x.gif", 70_000)])
+def test_a_picture_that_is_too_large_for_its_format_is_one_line(tmp_path, name, side):
+    with pytest.raises(OutputError, match=f"cannot write .*{name}"):
+        save_image(tmp_path / name, np.zeros((1, side, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_picture_too_wide_for_its_format_leaves_nothing(tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         save_image(tmp_path / "x.jpg", np.zeros((1, 70_000), np.uint8))
@@ -540,6 +616,30 @@ def test_an_existing_picture_is_kept_without_overwrite(tmp_path, photo):
     with pytest.raises(OutputError, match="--overwrite"):
         save_image(tmp_path / "x.png", 255 - photo, overwrite=False)
     np.testing.assert_array_equal(load_image(tmp_path / "x.png"), photo)
+
+
+# === find_pictures ===
+
+
+def test_pictures_are_found_below_folders_in_order(tmp_path):
+    for name in ("b.PNG", "a/z.jpg", "a/b/c.webp", "notes.txt", "a/no.suffix"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    names = ["a/b/c.webp", "a/z.jpg", "b.PNG"]
+    assert find_pictures([tmp_path]) == [tmp_path / name for name in names]
+    found = find_pictures([str(tmp_path / "a" / "b"), tmp_path / "a"])
+    assert {file.name for file in found} == {"c.webp", "z.jpg"}
+
+
+def test_folders_without_pictures_are_named(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    folders = [tmp_path, tmp_path / "nowhere"]
+    with pytest.raises(ImageError) as caught:
+        find_pictures(folders)
+    assert f"no pictures in {folders[0]}, {folders[1]}: looked for" in str(caught.value)
+    with pytest.raises(ImageError):
+        find_pictures([])
 
 
 # === resize, fit_size, sample ===

@@ -118,6 +118,24 @@ def test_a_bad_axis_is_one_line(axes, words):
     assert "--help" not in text  # There is no command named --grid to ask.
 
 
+def test_values_may_make_sense_with_the_base_alone():
+    @dataclasses.dataclass(frozen=True)
+    class Pair:
+        """Settings that need each other."""
+
+        width: int = 0
+        height: int = 0
+
+        def __post_init__(self):
+            if (self.width == 0) != (self.height == 0):
+                raise SettingsError("give both --width and --height, or neither")
+
+    assert parse_grid(["width=8,9"], Pair(1, 1)) == [{"width": 8}, {"width": 9}]
+    assert len(parse_grid(["width=8,9", "height=3"], Pair())) == 2
+    with pytest.raises(SettingsError, match="give both"):
+        parse_grid(["width=8"], Pair())
+
+
 # === run_sweep ===
 
 
@@ -159,6 +177,21 @@ def test_pictures_may_have_alpha_and_metrics_may_differ(tmp_path):
     assert table(tmp_path)[0] == "trial,steps,weight,loss,error_rate,error"
     assert rows[1]["error_rate"] == "0.5"
     assert load_image(tmp_path / "trial-000.png", alpha="keep").shape == (4, 4, 4)
+
+
+def test_a_setting_may_be_called_loss(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """What is swept."""
+
+        loss: str = "l1"
+
+    def trial(config):
+        return TrialResult(np.zeros((4, 4, 3), np.uint8), {"psnr": 30.0})
+
+    rows = sweep(tmp_path, trial, [{"loss": "l1"}, {"loss": "l2"}], Config())
+    assert [row["loss"] for row in rows] == ["l1", "l2"]
+    assert (tmp_path / "contact_sheet.png").exists()
 
 
 def test_a_sweep_of_the_base_alone_works(tmp_path):

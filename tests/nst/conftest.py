@@ -37,19 +37,6 @@ def files(tmp_path, photo, painting):
     return tmp_path
 
 
-@pytest.fixture
-def error_line(capsys):
-    """Gives the one `error:` line on standard error; fails if there is another, or a traceback."""
-
-    def read() -> str:
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        (line,) = [line for line in said.splitlines() if line.startswith("error:")]
-        return line
-
-    return read
-
-
 @pytest.fixture(scope="session")
 def noise_photo() -> np.ndarray:
     """A smooth random picture, uint8 (70, 90, 3)."""

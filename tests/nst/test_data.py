@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError
-from atelier.images import save_image
+from atelier.images import find_pictures, save_image
 from atelier.vgg import preprocess
 from nst import data
 
@@ -17,7 +17,7 @@ def photos(tmp_path, photo, painting, noise_photo):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         save_image(tmp_path / name, image)
     (tmp_path / "notes.txt").write_text("no picture")
-    return data.find_photos([tmp_path])
+    return find_pictures([tmp_path])
 
 
 def batches(photos, steps, **options):
@@ -31,7 +31,7 @@ def test_photos_are_found_below_folders_in_order(photos):
 
 def test_folder_without_photos_is_named(tmp_path):
     with pytest.raises(ImageError, match="no pictures in"):
-        data.find_photos([tmp_path])
+        find_pictures([tmp_path])
 
 
 def test_batches_are_preprocessed_pictures(photos):
@@ -73,6 +73,6 @@ def test_small_photos_are_enlarged(photos):
 
 def test_broken_photo_is_passed_over(photos, tmp_path):
     (tmp_path / "aa.png").write_bytes(b"broken")
-    with_broken = data.find_photos([tmp_path])
+    with_broken = find_pictures([tmp_path])
     assert len(with_broken) == 4
     assert len(batches(with_broken, range(8))) == 8
