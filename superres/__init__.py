@@ -1,1 +1,15 @@
-"""Super-resolution by a 2,560-weight quantised CNN (Kim et al.)."""
+"""Super-resolution: pictures and videos enlarged by a 2,560-weight quantised CNN (Kim et al.)."""
+
+from superres.networks import Network, load_network
+from superres.upscale import UpscaleConfig, Upscaled, upscale
+from superres.video import UpscaledVideo, upscale_video
+
+__all__ = [
+    "Network",
+    "UpscaleConfig",
+    "Upscaled",
+    "UpscaledVideo",
+    "load_network",
+    "upscale",
+    "upscale_video",
+]
