@@ -1,0 +1,122 @@
+"""Our network as an ONNX graph, written node by node: no converter, no dependency but `onnx`.
+
+In ONNX's order of axes: `luma`, float32 (N, 1, H, W), LR luma / 256, to `upscaled`, float32
+(N, 1, scale·H, scale·W), HR luma / 256, not clipped. N, H and W are free. The graph is Conv, Relu,
+Add and one DepthToSpace; a network in fixed point also has Mul, Add, Floor, Clip and Mul for each
+rounding, and puts out what Keras does: in every bit, as long as float32 holds the sums exactly
+(see `superres.integer`).
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from atelier.errors import SettingsError
+from atelier.files import atomic_path
+from superres import topology
+from superres.layers import interpolation_kernel
+from superres.networks import Network
+
+OPSET, IR_VERSION = 17, 8
+"""Old enough for the runtimes of 2022."""
+
+
+def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True) -> None:
+    """Writes the network as an ONNX file, whole or not at all.
+
+    Args:
+        network: of floats or in fixed point.
+        path: where to.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        SettingsError: the package `onnx` is missing, or the network is not our own.
+        OutputError: the file exists, or cannot be written.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise SettingsError("onnx is missing: pip install 'atelier-vision[export]'") from None
+    nodes = _Nodes(onnx, network)
+    config = network.config
+    x = topology.whole(config, nodes, "luma")
+    # With one channel in the end, DepthToSpace's two modes are one; its order is PixelShuffle's.
+    nodes.node("DepthToSpace", [x], "upscaled", blocksize=config.scale)
+    sides = [[f"{n}height", f"{n}width"] for n in ("", f"{config.scale}*")]
+    luma, upscaled = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 1, *side])
+        for name, side in zip(("luma", "upscaled"), sides, strict=True)
+    )
+    graph = onnx.helper.make_graph(nodes.nodes, "superres", [luma], [upscaled], nodes.constants)
+    model = onnx.helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        producer_name="atelier-vision",
+        doc_string=f"Upscales luma / 256 (BT.601, 16 to 235) by {config.scale}.",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+class _Nodes:
+    """`superres.topology.Operations` that append nodes; a tensor is its name."""
+
+    def __init__(self, onnx, network: Network):
+        self.onnx = onnx
+        self.config, self.formats = network.config, network.formats
+        self.kernels = topology.kernels(network)
+        self.nodes, self.constants = [], []
+
+    def convolve(self, x: str, name: str) -> str:
+        depthwise = topology.is_depthwise(name)
+        # Keras' depthwise kernels are (kh, kw, C, 1): one input channel for each of C filters.
+        kernel = self.kernels[name].transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
+        return self._conv(x, name, kernel, group=len(kernel) if depthwise else 1)
+
+    def interpolate(self, x: str) -> str:
+        kernel = interpolation_kernel(self.config.scale, self.config.interpolation)
+        if self.config.interpolation == "nearest":
+            kernel = kernel[2:3, 2:3]
+        return self._conv(x, "interpolation", kernel.transpose(3, 2, 0, 1), group=1)
+
+    def relu(self, x: str, name: str) -> str:
+        return self.node("Relu", [x], f"{name}_relu")
+
+    def add(self, x: str, y: str, name: str) -> str:
+        return self.node("Add", [x, y], name)
+
+    def round(self, x: str, name: str) -> str:
+        if self.formats is None:
+            return x
+        format = self.formats[name]
+        name = f"{name}_quantize"
+        scale = 2.0**format.fraction
+        x = self.node("Mul", [x, self._constant(scale, f"{name}/scale")], f"{name}/scaled")
+        x = self.node("Add", [x, self._constant(0.5, f"{name}/half")], f"{name}/raised")
+        x = self.node("Floor", [x], f"{name}/floor")
+        ends = ((format.lowest, "lowest"), (format.highest, "highest"))
+        bounds = [self._constant(end, f"{name}/{label}") for end, label in ends]
+        x = self.node("Clip", [x, *bounds], f"{name}/codes")
+        return self.node("Mul", [x, self._constant(1 / scale, f"{name}/unit")], name)
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
+        """Appends a node, and names its output."""
+        node = self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def _conv(self, x: str, name: str, kernel: np.ndarray, group: int) -> str:
+        sides = kernel.shape[2:]
+        borders = [side // 2 for side in sides]
+        weights = self._constant(kernel, f"{name}/kernel")
+        attributes = {"kernel_shape": list(sides), "pads": borders * 2, "group": group}
+        return self.node("Conv", [x, weights], name, **attributes)
+
+    def _constant(self, value, name: str) -> str:
+        array = np.ascontiguousarray(value, np.float32).reshape(np.shape(value))
+        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
