@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint reproduce paintings clean
+.PHONY: demo test lint reproduce reproduce-superres paintings clean
 
 demo: .venv/core
 	@$(BIN)/python -m nst.run --out out --overwrite
+	@$(BIN)/python -m superres.run --out out --overwrite --compare
 
 test: .venv/test lint
 	$(BIN)/python -m pytest
@@ -18,6 +19,23 @@ lint: .venv/test
 # What needs data that does not come with the project.
 reproduce: .venv/core
 	$(BIN)/python -m nst.train --data $(DATA) $(if $(TEACHER),--teacher $(TEACHER))
+
+# The embedded networks of superres/, from a folder DATA with T91, BSD200, Set5 and Set14; hours.
+SETS = --data $(DATA)/T91 $(DATA)/BSD200 --validation $(DATA)/Set5 $(DATA)/Set14
+SR = $(BIN)/python -m superres.train $(SETS)
+reproduce-superres: .venv/core
+	$(SR) --preset best --out runs/clean-float
+	$(SR) --preset best-quantized --start runs/clean-float --out runs/clean
+	$(SR) --preset best --epochs 55 --degradation proposed --out runs/compressed-float
+	$(SR) --preset best-quantized --degradation proposed --start runs/compressed-float \
+		--out runs/compressed
+	for s in 3 4; do \
+		$(SR) --preset best --scale $$s --crop $$((32 * s)) --epochs 20 --out runs/clean-x$$s-float && \
+		$(SR) --preset best-quantized --scale $$s --crop $$((32 * s)) --epochs 2 \
+			--start runs/clean-x$$s-float --out runs/clean-x$$s || exit 1; done
+	$(SR) --preset report --out runs/report-float
+	$(BIN)/python -m superres.evaluate --data $(DATA) --sets Set5 Set14 \
+		--runs runs/clean-float runs/clean runs/compressed runs/report-float
 
 # The project's own paintings, drawn anew.
 paintings: .venv/core

@@ -52,6 +52,8 @@ class Codes:
     """float32 (N, H, W, C); whole numbers once they are rounded."""
     fraction: int
     """Bits behind the binary point."""
+    relu: bool = False
+    """Whether zero is to stand for what is negative, once they are rounded."""
 
 
 class FixedPointGraph:
@@ -83,12 +85,13 @@ class FixedPointGraph:
         return self.convolve(x, "interpolation")
 
     def relu(self, x: Codes, name: str) -> Codes:
-        return dataclasses.replace(x, values=tf.nn.relu(x.values))
+        return dataclasses.replace(x, relu=True)  # The clip that follows does it for nothing.
 
     def add(self, x: Codes, y: Codes, name: str) -> Codes:
         return Codes(x.values + y.values * 2.0 ** (x.fraction - y.fraction), x.fraction)
 
     def round(self, x: Codes, name: str) -> Codes:
         format = self.formats[name]
-        values = tf.clip_by_value(tf.floor(x.values), format.lowest, format.highest)
+        lowest = 0 if x.relu else format.lowest
+        values = tf.clip_by_value(tf.floor(x.values), lowest, format.highest)
         return Codes(values, x.fraction)

@@ -49,8 +49,8 @@ class TrainConfig(NetworkConfig):
     """Folders of pictures to measure the PSNR on after each epoch."""
     network: Literal["ours", "srcnn", "fsrcnn-s", "vdsr"] = "ours"
     """Which network; the others are the report's comparisons, and take `--scale` alone."""
-    degradation: Literal["bicubic", "proposed"] = "bicubic"
-    """How small pictures are made: eq. 1 of the report, or eq. 2, for compressed pictures."""
+    degradation: Literal["bicubic", "proposed", "jpeg"] = "bicubic"
+    """How small pictures are made: eq. 1 of the report, eq. 2, or eq. 2 without blur and noise."""
     start: Path | None = None
     """A run folder whose network this one goes on from, instead of from noise."""
     weight_bits: int = 0
@@ -141,9 +141,8 @@ PRESETS = {
         weight_bits=10,
         activation_bits=14,
         branched=False,
-        epochs=20,
-        loss="l2",
-        learning_rate=1e-3,
+        epochs=4,
+        learning_rate=3e-4,
     ),
 }
 
@@ -179,12 +178,11 @@ def train(config: TrainConfig, *, verbose: int = 0) -> Network:
     run = RunFolder(config.out, config)
     if run.finished:
         return Network.load(config.out)
-    proposed = config.degradation == "proposed"
     pool = data.pairs(
         files,
         scale=config.scale,
         degradation=_degradation(config),
-        variants=POOL_VARIANTS if proposed else 1,
+        variants=1 if config.degradation == "bicubic" else POOL_VARIANTS,
         seed=config.seed,
     )
     keras.utils.set_random_seed(config.seed)
@@ -219,9 +217,12 @@ def train(config: TrainConfig, *, verbose: int = 0) -> Network:
 
 
 def _degradation(config: TrainConfig) -> degradation.Step:
-    if config.degradation == "proposed":
-        return degradation.proposed_model(config.scale)
-    return degradation.bicubic_model(config.scale)
+    models = {
+        "bicubic": degradation.bicubic_model,
+        "proposed": degradation.proposed_model,
+        "jpeg": degradation.jpeg_model,
+    }
+    return models[config.degradation](config.scale)
 
 
 def _batches(config: TrainConfig, pool: Sequence[data.Pair], steps: range):

@@ -14,6 +14,7 @@ from superres.degradation import (
     gaussian_blur,
     gaussian_noise,
     jpeg,
+    jpeg_model,
     proposed_model,
     round_to_8_bits,
 )
@@ -266,3 +267,11 @@ def test_models_run_inside_tf_data_on_any_size(image, model, channels):
     assert [picture.shape[:2] for picture in found] == [(20, 25), (15, 11)]
     for picture, whole in zip(found, pictures, strict=True):
         np.testing.assert_allclose(picture, degrade(model, whole), atol=1)
+
+
+def test_jpeg_model_is_eq_2_without_blur_and_noise(image):
+    small = degrade(bicubic_model(2), image)
+    file = io.BytesIO()
+    Image.fromarray(small.astype(np.uint8)).save(file, "JPEG", quality=85)
+    found = degrade(jpeg_model(2, quality=(85, 85)), image)
+    np.testing.assert_array_equal(found, np.asarray(Image.open(file)))
