@@ -1,13 +1,17 @@
 """Makes README's pictures: `python docs/pictures.py` (some minutes)."""
 
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import nst
+import superres
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.sheets import contact_sheet
 from nst.styles import names, open_style
+from superres.compare import comparison
 
 HERE = Path(__file__).parent / "images"
 SHOWN = ("impasto", "stained_glass", "mosaic", "watercolor", "woodcut", "pointillist", "ink")
@@ -23,7 +27,8 @@ def row(images: list[np.ndarray], height: int = 300, gap: int = 6) -> np.ndarray
     return np.concatenate(parts[:-1], axis=1)
 
 
-def main() -> None:
+def style_transfer() -> None:
+    """The paintings, and the astronaut in their styles."""
     contact_sheet(
         [open_style(name) for name in names()],
         names(),
@@ -36,6 +41,27 @@ def main() -> None:
     rows = [row([photo, *painted[:3]]), row(painted[3:])]
     gap = np.full((6, rows[0].shape[1], 3), 255, np.uint8)
     save_image(HERE / "styles.jpg", np.concatenate([rows[0], gap, rows[1]]), quality=88)
+
+
+def super_resolution() -> None:
+    """A halved photo doubled again, and the same from a JPEG file, each beside bicubic."""
+    sheets = []
+    for name, quality in (("coffee.png", None), ("astronaut.png", 60)):
+        photo = load_image(sample(name))
+        half = resize(photo, (photo.shape[0] // 2, photo.shape[1] // 2))
+        if quality is not None:
+            file = io.BytesIO()
+            Image.fromarray(half).save(file, "JPEG", quality=quality)
+            half = load_image(file.getvalue())
+        model = "clean" if quality is None else "compressed"
+        sheets.append(comparison(half, superres.upscale(half, model=model).image))
+    sheet = np.concatenate(sheets, axis=1)
+    save_image(HERE / "superres.jpg", resize(sheet, fit_size(sheet.shape, 1600)), quality=88)
+
+
+def main() -> None:
+    style_transfer()
+    super_resolution()
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ TABLE_1 = (
     "srcnn",
     "fsrcnn-s",
     "report-float",
-    "report",
-    "report-compressed",
+    "clean-float",
     "clean",
+    "proposed",
     "compressed",
 )
 """The embedded networks that are compared, without their scale."""
