@@ -134,6 +134,24 @@ def run_sweep(
     return table.rows
 
 
+def report_trials(rows: Sequence[Mapping[str, str]], out: Path, *, as_json: bool) -> int:
+    """Says how a sweep ended, as its command does; returns the exit code.
+
+    Args:
+        rows: what `run_sweep` returned.
+        out: its folder.
+        as_json: whether each row is also printed as a JSON object on standard output.
+    """
+    failed = [row for row in rows if row.get("error")]
+    for row in rows:
+        if as_json:
+            cli.print_json(row)
+        if row.get("error"):
+            cli.report(f"trial {row['trial']}: {row['error']}")
+    cli.say(f"{out / 'contact_sheet.png'}: {len(rows) - len(failed)} trials")
+    return cli.SOME_FAILED if failed else cli.DONE
+
+
 class _Table:
     """trials.csv, rewritten whole with each row."""
 

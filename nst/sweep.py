@@ -18,7 +18,7 @@ import tyro
 
 from atelier import cli
 from atelier.images import sample
-from atelier.sweep import TrialResult, parse_grid, run_sweep
+from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
 from nst.config import PRESETS, REPORT_SETTINGS, StyleTransferConfig
 from nst.run import DEFAULT_STYLE
 from nst.stylize import stylize
@@ -85,14 +85,7 @@ def main(argv: Sequence[str]) -> int:
             inputs={"content": photo, "styles": paintings},
             on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
         )
-    failed = [row for row in rows if row.get("error")]
-    for row in rows:
-        if arguments.json:
-            cli.print_json(row)
-        if row.get("error"):
-            cli.report(f"trial {row['trial']}: {row['error']}")
-    cli.say(f"{arguments.out / 'contact_sheet.png'}: {len(rows) - len(failed)} trials")
-    return cli.SOME_FAILED if failed else cli.DONE
+    return report_trials(rows, arguments.out, as_json=arguments.json)
 
 
 if __name__ == "__main__":

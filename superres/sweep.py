@@ -19,7 +19,7 @@ import numpy as np
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.images import find_pictures
-from atelier.sweep import TrialResult, parse_grid, run_sweep
+from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
 from superres import data, degradation
 from superres.config import NetworkConfig
 from superres.networks import Network, apply
@@ -120,14 +120,7 @@ def main(argv: Sequence[str]) -> int:
         inputs={"data": arguments.data, "validation": arguments.validation},
         on_trial=on_trial,
     )
-    failed = [row for row in rows if row.get("error")]
-    for row in rows:
-        if arguments.json:
-            cli.print_json(row)
-        if row.get("error"):
-            cli.report(f"trial {row['trial']}: {row['error']}")
-    cli.say(f"{arguments.out / 'trials.csv'}: {len(rows) - len(failed)} trials")
-    return cli.SOME_FAILED if failed else cli.DONE
+    return report_trials(rows, arguments.out, as_json=arguments.json)
 
 
 if __name__ == "__main__":
