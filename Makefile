@@ -26,16 +26,23 @@ SR = $(BIN)/python -m superres.train $(SETS)
 reproduce-superres: .venv/core
 	$(SR) --preset best --out runs/clean-float
 	$(SR) --preset best-quantized --start runs/clean-float --out runs/clean
-	$(SR) --preset best --epochs 55 --degradation proposed --out runs/compressed-float
-	$(SR) --preset best-quantized --degradation proposed --start runs/compressed-float \
-		--out runs/compressed
+	$(SR) --preset best --degradation jpeg --epochs 16 --learning-rate 5e-3 \
+		--start runs/clean-float --out runs/jpeg-float
+	$(SR) --preset best-quantized --degradation jpeg --start runs/jpeg-float --out runs/compressed
+	$(SR) --preset best --degradation proposed --epochs 55 --out runs/compressed-float
+	$(SR) --preset best-quantized --degradation proposed --epochs 2 \
+		--start runs/compressed-float --out runs/proposed
 	for s in 3 4; do \
 		$(SR) --preset best --scale $$s --crop $$((32 * s)) --epochs 20 --out runs/clean-x$$s-float && \
 		$(SR) --preset best-quantized --scale $$s --crop $$((32 * s)) --epochs 2 \
-			--start runs/clean-x$$s-float --out runs/clean-x$$s || exit 1; done
+			--start runs/clean-x$$s-float --out runs/clean-x$$s && \
+		$(SR) --preset best --degradation jpeg --scale $$s --crop $$((32 * s)) --epochs 8 \
+			--learning-rate 5e-3 --start runs/clean-x$$s-float --out runs/jpeg-x$$s-float && \
+		$(SR) --preset best-quantized --degradation jpeg --scale $$s --crop $$((32 * s)) --epochs 2 \
+			--start runs/jpeg-x$$s-float --out runs/compressed-x$$s || exit 1; done
 	$(SR) --preset report --out runs/report-float
 	$(BIN)/python -m superres.evaluate --data $(DATA) --sets Set5 Set14 \
-		--runs runs/clean-float runs/clean runs/compressed runs/report-float
+		--runs runs/clean-float runs/clean runs/proposed runs/compressed runs/report-float
 
 # The project's own paintings, drawn anew.
 paintings: .venv/core

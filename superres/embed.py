@@ -29,6 +29,8 @@ class EmbedArguments:
     """What it is to be called, without its scale: clean, compressed, report…"""
     out: Path = WEIGHTS
     """The folder of embedded weights."""
+    data_licence: str = ""
+    """Of the pictures that it was trained on, for the card."""
     overwrite: bool = False
     """Replace the weights of that name."""
 
@@ -51,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
     network = Network.load(arguments.run)
     target = arguments.out / f"{arguments.name}-x{network.scale}.npz"
     refuse_existing(target, arguments.overwrite)
+    if arguments.data_licence:
+        network.card["data_licence"] = arguments.data_licence
     embed(network, arguments.name, arguments.out)
     cli.say(f"{target}: {target.stat().st_size:,} bytes")
     return cli.DONE
