@@ -6,8 +6,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo test lint reproduce reproduce-superres paintings clean
 
 demo: .venv/core
-	@$(BIN)/python -m nst.run --out out --overwrite
-	@$(BIN)/python -m superres.run --out out --overwrite --compare
+	@$(BIN)/python -m nst.run --out out/nst --overwrite
+	@$(BIN)/python -m superres.run --out out/superres --overwrite --compare
 
 test: .venv/test lint
 	$(BIN)/python -m pytest
