@@ -1,4 +1,10 @@
-"""What all tests share: small pictures, drawn here or from scikit-image."""
+"""What all tests share: small pictures, drawn here or from scikit-image; errors; Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -7,6 +13,8 @@ import pytest
 from atelier.images import load_image, resize, sample
 
 matplotlib.use("Agg")
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +48,32 @@ def error_line(capsys):
         return line
 
     return read
+
+
+@pytest.fixture
+def interrupt():
+    """Runs a command in a folder, presses Ctrl-C once `ready()`, and checks how it then ends."""
+
+    def run(command, folder, ready) -> None:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not ready():
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+        assert process.returncode == 130
+        assert "Traceback" not in said
+        assert "error: stopped; what was finished is kept" in said
+
+    return run

@@ -3,12 +3,7 @@
 import csv
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -19,7 +14,6 @@ from PIL import Image
 from atelier.images import load_image, save_image
 from nst.run import RunArguments, main
 
-ROOT = Path(__file__).parents[2]
 ADAM = ("--optimizer", "adam", "--epsilon", "1e-8")
 QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
 FIELDS = {
@@ -309,28 +303,9 @@ def test_help_names_every_setting(capsys):
         assert name == "inputs" or f"--{flag}" in said or f"--no-{flag}" in said
 
 
-def test_ctrl_c_keeps_the_picture_so_far(files):
+def test_ctrl_c_keeps_the_picture_so_far(files, interrupt):
     command = [sys.executable, "-m", "nst.run", "photo.png", "painting.png", "--out", "out"]
     settings = ["--size", "64", "--iterations", "100000", "--optimizer", "adam", "--every", "2"]
-    process = subprocess.Popen(
-        [*command, *settings],
-        cwd=files,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (files / "out" / "photo.00004.png").exists():
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    assert "error: stopped; what was finished is kept" in said
+    interrupt([*command, *settings], files, (files / "out" / "photo.00004.png").exists)
     assert load_image(files / "out" / "photo.png").shape == (64, 64, 3)
     assert not list((files / "out").glob(".tmp-*"))
