@@ -8,6 +8,7 @@ from typing import Literal
 
 from atelier import weights as stored
 from atelier.errors import WeightsError
+from atelier.precision import Precision, dtype_policy
 from atelier.vgg import VGG
 
 VGG19_URL = (
@@ -33,7 +34,6 @@ VGG19_LITE = {
 """The shape of `vgg19-lite`, as arguments of `VGG`."""
 
 Pooling = Literal["max", "average"]
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @functools.lru_cache(maxsize=4)
@@ -65,7 +65,7 @@ def load_features(
 
 def vgg19_lite(*, pooling: Pooling = "max", precision: Precision = "float32") -> VGG:
     """The embedded network, distilled by `python -m nst.train`; see weights/vgg19_lite.json."""
-    network = VGG(**VGG19_LITE, pooling=pooling, dtype=_policy(precision), name="vgg19_lite")
+    network = VGG(**VGG19_LITE, pooling=pooling, dtype=dtype_policy(precision), name="vgg19_lite")
     stored.load_embedded(network, "vgg19_lite")
     network.trainable = False
     return network
@@ -86,7 +86,7 @@ def vgg19(
     Raises:
         WeightsError: no file and no network, or a file of something else.
     """
-    network = VGG(pooling=pooling, dtype=_policy(precision), name="vgg19")
+    network = VGG(pooling=pooling, dtype=dtype_policy(precision), name="vgg19")
     if weights is None:
         weights = stored.fetch(VGG19_URL, VGG19_MD5, option="--vgg19-weights FILE")
     elif not Path(weights).is_file():
@@ -98,21 +98,3 @@ def vgg19(
         raise WeightsError(f"{weights}: not Keras' VGG19 weights without top ({reason})") from None
     network.trainable = False
     return network
-
-
-def has_bfloat16() -> bool:
-    """Whether this machine multiplies in bfloat16 faster than in float32, as far as one can tell.
-
-    True on Linux where /proc/cpuinfo names AVX-512 BF16 or AMX; elsewhere float32 is the choice
-    that is never wrong.
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _policy(precision: Precision) -> str:
-    fast = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
-    return "mixed_bfloat16" if fast else "float32"

@@ -27,7 +27,7 @@ def contact_sheet(
 
     Args:
         images: uint8 (H, W, 3) each, of any sizes.
-        labels: one a picture; long ones are wrapped.
+        labels: one a picture; long ones are wrapped, and new lines kept.
         path: the file to write; its suffix chooses the format.
         columns: pictures a row; as square a grid as possible when left out.
         side: longer side of each picture on the sheet, pixels.
@@ -35,19 +35,25 @@ def contact_sheet(
     columns = columns or max(1, math.ceil(math.sqrt(len(images))))
     font = ImageFont.load_default(size=15)
     thumbnails = [resize(image, fit_size(image.shape, side)) for image in images]
-    wrapped = [textwrap.wrap(label, side // 8) for label in labels]
-    line = 19
-    caption = line * max((len(lines) for lines in wrapped), default=0) + 6
-    height = max(thumbnail.shape[0] for thumbnail in thumbnails)
-    cell = side + _MARGIN, height + caption + _MARGIN
-    rows = math.ceil(len(images) / columns)
+    wrapped = [
+        [line for part in label.splitlines() for line in textwrap.wrap(part, side // 8)]
+        for label in labels
+    ]
+    caption = 19 * max((len(lines) for lines in wrapped), default=0) + 6
     columns = min(columns, len(images))
-    sheet = Image.new("RGB", (columns * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), _PAPER)
+    # Each row is as high as its highest picture; the others stand on the same line.
+    rows = [thumbnails[i : i + columns] for i in range(0, len(thumbnails), columns)]
+    heights = [max(thumbnail.shape[0] for thumbnail in row) for row in rows]
+    size = (
+        columns * (side + _MARGIN) + _MARGIN,
+        sum(heights) + len(rows) * (caption + _MARGIN) + _MARGIN,
+    )
+    sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, (thumbnail, lines) in enumerate(zip(thumbnails, wrapped, strict=True)):
-        left = _MARGIN + i % columns * cell[0]
-        top = _MARGIN + i // columns * cell[1]
-        shift = (side - thumbnail.shape[1]) // 2
-        sheet.paste(Image.fromarray(thumbnail), (left + shift, top + height - thumbnail.shape[0]))
-        draw.text((left + shift, top + height + 4), "\n".join(lines), _INK, font, spacing=4)
+        row, column = divmod(i, columns)
+        left = _MARGIN + column * (side + _MARGIN) + (side - thumbnail.shape[1]) // 2
+        bottom = sum(heights[: row + 1]) + row * caption + (row + 1) * _MARGIN
+        sheet.paste(Image.fromarray(thumbnail), (left, bottom - thumbnail.shape[0]))
+        draw.text((left, bottom + 4), "\n".join(lines), _INK, font, spacing=4)
     save_image(path, np.asarray(sheet))

@@ -1,5 +1,6 @@
 """Super-resolution: pictures and videos enlarged by a 2,560-weight quantised CNN (Kim et al.)."""
 
+import atelier  # noqa: F401 - first, as it holds back TensorFlow's greeting
 from superres.networks import Network, load_network
 from superres.upscale import UpscaleConfig, Upscaled, upscale
 from superres.video import UpscaledVideo, upscale_video

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from atelier import features
 from atelier import weights as stored
 from atelier.errors import WeightsError
-from atelier.features import VGG19_LITE, has_bfloat16, load_features, vgg19, vgg19_lite
+from atelier.features import VGG19_LITE, load_features, vgg19, vgg19_lite
 from atelier.vgg import VGG, preprocess
 
 
@@ -82,29 +81,6 @@ def test_bfloat16_gives_nearly_the_same_features(photo):
 def test_unknown_features_are_refused():
     with pytest.raises(ValueError, match="choose vgg19-lite or vgg19"):
         load_features("vgg16")
-
-
-# === bfloat16 ===
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [("sse avx2", False), ("avx512f avx512_bf16 fma", True), ("amx_tile amx_bf16", True)],
-)
-def test_the_processor_says_whether_it_has_bfloat16(monkeypatch, flags, expected):
-    monkeypatch.setattr(Path, "read_text", lambda self, **options: f"flags\t: {flags}\n")
-    assert has_bfloat16() is expected
-    assert features._policy("auto") == ("mixed_bfloat16" if expected else "float32")
-    assert features._policy("float32") == "float32"
-    assert features._policy("bfloat16") == "mixed_bfloat16"
-
-
-def test_without_proc_float32_is_never_wrong(monkeypatch):
-    def missing(self, **options):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert has_bfloat16() is False
 
 
 # === The real VGG19 ===
