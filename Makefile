@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint reproduce reproduce-superres paintings clean
+.PHONY: demo test lint reproduce reproduce-superres reproduce-classify paintings clean
 
 demo: .venv/core
 	@$(BIN)/python -m nst.run --out out/nst --overwrite
 	@$(BIN)/python -m superres.run --out out/superres --overwrite --compare
+	@$(BIN)/python -m classify.run --out out/classify --overwrite --gradcam
 
 test: .venv/test lint
 	$(BIN)/python -m pytest
@@ -43,6 +44,15 @@ reproduce-superres: .venv/core
 	$(SR) --preset report --out runs/report-float
 	$(BIN)/python -m superres.evaluate --data $(DATA) --sets Set5 Set14 \
 		--runs runs/clean-float runs/clean runs/proposed runs/compressed runs/report-float
+
+# The classifiers, from a folder DATA with CIFAR-10; DATA left out, Keras downloads it. Hours.
+CIFAR = $(BIN)/python -m classify.train $(if $(DATA),--data $(DATA))
+reproduce-classify: .venv/core
+	$(CIFAR) --preset report --out runs/report
+	for s in 0 1; do $(CIFAR) --preset strong --seed $$s --out runs/strong-$$s || exit 1; done
+	$(CIFAR) --preset best --out runs/best
+	$(BIN)/python -m classify.evaluate $(if $(DATA),--data $(DATA)) \
+		--networks runs/report runs/strong-0 runs/strong-1 runs/best
 
 # The project's own paintings, drawn anew.
 paintings: .venv/core

@@ -9,6 +9,10 @@ class ImageError(AtelierError):
     """A picture that cannot be read, or is outside the stated bounds."""
 
 
+class DataError(AtelierError):
+    """A data set that is missing, damaged or not what it should be."""
+
+
 class WeightsError(AtelierError):
     """Weights that are missing, damaged or not what they should be."""
 

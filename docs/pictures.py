@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import classify
 import nst
 import superres
 from atelier.images import fit_size, load_image, resize, sample, save_image
@@ -59,9 +60,31 @@ def super_resolution() -> None:
     save_image(HERE / "superres.jpg", resize(sheet, fit_size(sheet.shape, 1600)), quality=88)
 
 
+def classification() -> None:
+    """Pictures with what they are taken for, and below them where the network saw it."""
+    network = classify.load_network()
+    images, labels, heats = [], [], []
+    for name in CLASSIFIED:
+        image = load_image(sample(name))
+        result = classify.classify(image)
+        images.append(image)
+        labels.append(caption(name, result))
+        heat = classify.grad_cam(classify.prepare(image), network, result.labels[0])
+        heats.append(classify.overlay(image, heat))
+    names = [f"where it sees: {label.split()[0]}" for label in labels]
+    contact_sheet(
+        [*images, *heats],
+        [*labels, *names],
+        HERE / "classify.jpg",
+        columns=len(CLASSIFIED),
+        side=220,
+    )
+
+
 def main() -> None:
     style_transfer()
     super_resolution()
+    classification()
 
 
 if __name__ == "__main__":

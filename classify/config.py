@@ -1,0 +1,29 @@
+"""The networks' shapes, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from atelier.errors import SettingsError
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Which network, and its shape."""
+
+    network: Literal["report", "strong"] = "report"
+    """The report's, which has one shape, or the one worth using."""
+    widths: tuple[int, ...] = (64, 256, 256)
+    """Of `strong`: channels of its groups; after each but the first convolution of a group the
+    sides are halved."""
+    depth: int = 2
+    """Of `strong`: convolutions a group. From 3 on, those after the first are a residual."""
+    activation: Literal["relu", "silu", "gelu"] = "gelu"
+    """Of `strong`."""
+
+    def __post_init__(self):
+        if not 1 <= len(self.widths) <= 4 or min(self.widths) < 1:
+            raise SettingsError(f"--widths takes one to four positive numbers, not {self.widths}")
+        if not 1 <= self.depth <= 8:
+            raise SettingsError(f"--depth is from 1 to 8, not {self.depth}")

@@ -1,0 +1,152 @@
+"""What a photo shows: any picture, brought to 32×32 pixels, through the embedded network."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+
+from atelier.errors import SettingsError
+from atelier.images import load_image, resize
+from classify import calibration
+from classify.data import CLASSES, SIDE
+from classify.networks import VIEWS, Network, load_network
+
+Fit = Literal["squeeze", "crop"]
+"""How a picture comes to be square: squeezed, as CIFAR-10's own pictures were, or its middle."""
+
+NONE = "none of the ten"
+"""What a picture is called that is unlike all that the network was trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """What a picture shows."""
+
+    labels: tuple[str, ...]
+    """The classes, the most probable first."""
+    probabilities: np.ndarray
+    """float32 (10,), in the order of `labels`; they sum to 1, as if it were one of the ten."""
+    energy: float
+    """How much there is in the picture of what the network knows; see `calibration.energy`."""
+    known: bool
+    """Whether that is enough: `energy` is at least the network's threshold. If not, the picture
+    is none of the ten, whatever the probabilities say."""
+    seconds: float
+    """That the network took, a picture."""
+    model: str
+    """Which network it was."""
+
+    @property
+    def label(self) -> str:
+        """The answer in words: a class, or "none of the ten"."""
+        return self.labels[0] if self.known else NONE
+
+
+def classify(
+    image,
+    *,
+    network: Network | str = "strong",
+    fit: Fit = "squeeze",
+    views: int | None = None,
+) -> Classification:
+    """What `image` shows.
+
+    A picture of any size and aspect is brought to 32×32 pixels by `prepare`. What is transparent
+    counts as white.
+
+    Args:
+        image: a path, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        network: an embedded one by name, or one that was trained or loaded.
+        fit: how it comes to be square.
+        views: over which logits are averaged, 1, 2 or 6; None takes the network's own number.
+
+    Raises:
+        ImageError: the picture cannot be read.
+        SettingsError: another `fit` or other `views`.
+    """
+    return next(classify_all([image], network=network, fit=fit, views=views))
+
+
+def classify_all(
+    images: Iterable,
+    *,
+    network: Network | str = "strong",
+    fit: Fit = "squeeze",
+    views: int | None = None,
+    batch: int = 64,
+) -> Iterator[Classification]:
+    """What each picture shows, in order; `batch` of them are in memory at once, as 32×32 pixels.
+
+    Args and raises as `classify`; pictures are read as results are asked for.
+    """
+    if views not in (None, *VIEWS):
+        raise SettingsError(f"--views is one of {', '.join(map(str, VIEWS))}, not {views}")
+    if isinstance(network, str):
+        network = load_network(network)
+    small = (prepare(load_image(image), fit) for image in images)
+    for group in _batched(small, batch):
+        yield from classify_prepared(np.stack(group), network, views)
+
+
+def classify_prepared(
+    images: np.ndarray, network: Network, views: int | None = None
+) -> list[Classification]:
+    """What pictures show that are 32×32 already.
+
+    Args:
+        images: uint8 (N, 32, 32, 3).
+        network: by which.
+        views: as `classify`.
+    """
+    start = time.perf_counter()
+    logits = network.logits(images, views)
+    seconds = (time.perf_counter() - start) / len(images)
+    probabilities = calibration.probabilities(logits, network.temperature)
+    energies = calibration.energy(logits, network.temperature)
+    return [
+        Classification(
+            labels=tuple(CLASSES[i] for i in order),
+            probabilities=row[order],
+            energy=float(energy),
+            known=network.threshold is None or bool(energy >= network.threshold),
+            seconds=seconds,
+            model=network.name,
+        )
+        for row, order, energy in zip(
+            probabilities, np.argsort(-probabilities, axis=1, kind="stable"), energies, strict=True
+        )
+    ]
+
+
+def prepare(image: np.ndarray, fit: Fit = "squeeze") -> np.ndarray:
+    """A picture as the networks take it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        fit: "squeeze" brings the whole picture to 32×32 pixels, whatever its aspect; "crop" its
+            largest square in the middle. Either way with antialiasing (Lanczos).
+
+    Returns:
+        uint8 (32, 32, 3).
+
+    Raises:
+        SettingsError: another `fit`.
+    """
+    if fit == "crop":
+        side = min(image.shape[:2])
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        image = image[top : top + side, left : left + side]
+    elif fit != "squeeze":
+        raise SettingsError(f"--fit is squeeze or crop, not {fit!r}")
+    return resize(image, (SIDE, SIDE))
+
+
+def _batched(items: Iterable, size: int) -> Iterator[tuple]:
+    items = iter(items)
+    while group := tuple(itertools.islice(items, size)):
+        yield group

@@ -1,0 +1,130 @@
+"""Compares settings of training: `python -m classify.sweep --data DIR --grid FIELD=VALUE,VALUE…`.
+
+python -m classify.sweep --data DIR --grid activation=relu,silu,gelu seed=0,1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from atelier import cli
+from atelier.errors import SettingsError
+from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
+from classify.data import CLASSES, load_cifar10
+from classify.evaluate import evaluate
+from classify.train import REPORT, STRONG, TrainConfig, train
+
+OUT = Path("runs/classify-sweep")
+"""Where results go by default; presets carry it too, lest theirs be that of a single training."""
+
+PRESETS = {
+    "short": dataclasses.replace(STRONG, epochs=4, out=OUT),
+    "strong": dataclasses.replace(STRONG, out=OUT),
+    "report": dataclasses.replace(REPORT, out=OUT),
+}
+"""Settings that the grid varies; `short` trains for some minutes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepArguments(TrainConfig):
+    """Train one network for each of many settings, and compare.
+
+    Writes trials.csv, a run folder and a confusion matrix a trial, and contact_sheet.png into the
+    folder. The same command on the same folder goes on where it was stopped.
+    """
+
+    out: Path = OUT
+    """The folder for the results."""
+    preset: Literal["short", "strong", "report"] = "short"
+    """Settings that the grid varies; `short` trains each network for some minutes."""
+    grid: tuple[str, ...] = ()
+    """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another."""
+    json: bool = False
+    """Print each trial's row as a JSON object on standard output."""
+
+
+def draw_confusion(matrix: np.ndarray, side: int = 640) -> np.ndarray:
+    """A confusion matrix as a picture; mistakes stand out, what is right does not.
+
+    Args:
+        matrix: (10, 10), pictures of each class (row) by what they were taken for (column).
+        side: of the picture, pixels.
+
+    Returns:
+        uint8 (side, side, 3).
+    """
+    part = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    mistakes = np.where(np.eye(len(matrix), dtype=bool), np.nan, part)
+    figure = Figure(figsize=(side / 100, side / 100), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(0.05, np.nanmax(mistakes)))
+    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
+    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    axes.set(xlabel="taken for", ylabel="is")
+    for row, column in np.ndindex(matrix.shape):
+        right = row == column
+        axes.text(
+            column,
+            row,
+            f"{part[row, column]:.1%}" if right else str(matrix[row, column]),
+            ha="center",
+            va="center",
+            fontsize=7 if right else 8,
+            color="white" if part[row, column] > 0.04 and not right else "black",
+        )
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+@cli.command
+def main(argv: Sequence[str]) -> int:
+    argv = list(argv)
+    if not any(word.startswith("--preset") for word in argv):
+        argv += ["--preset", "short"]
+    arguments = cli.parse(SweepArguments, argv, prog="python -m classify.sweep", presets=PRESETS)
+    if not arguments.grid:
+        raise SettingsError("give what to vary: --grid FIELD=VALUE,VALUE…")
+    base = cli.settings(TrainConfig, arguments)
+    changes = parse_grid(arguments.grid, base)
+    data = load_cifar10(arguments.data)
+    trial_number = 0
+
+    def on_trial(index: int, total: int) -> None:
+        nonlocal trial_number
+        trial_number = index
+        cli.say(f"trial {index + 1} of {total}")
+
+    def trial(config: TrainConfig) -> TrialResult:
+        folder = arguments.out / f"trial-{trial_number:03d}"
+        network = train(dataclasses.replace(config, out=folder), data=data)
+        result = evaluate(network, data.test)
+        metrics = {
+            "accuracy": round(result.accuracy, 4),
+            "ece": round(result.error, 4),
+            "parameters": network.card["parameters"],
+            "seconds": network.card["seconds"],
+        }
+        return TrialResult(draw_confusion(result.confusion), metrics)
+
+    rows = run_sweep(
+        base,
+        changes,
+        trial,
+        arguments.out,
+        inputs={"data": data.source},
+        on_trial=on_trial,
+    )
+    return report_trials(rows, arguments.out, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
