@@ -215,7 +215,7 @@ class Batches(keras.utils.PyDataset):
     """Shuffled and augmented batches of (pictures, one-hot labels), which any backend takes.
 
     A batch depends on the seed, the epoch and its place in the epoch alone, so a training that
-    goes on from a checkpoint sees what it would have seen.
+    goes on from a checkpoint sees what it would have seen. The last one holds what is left.
 
     Args:
         split: pictures and labels.
@@ -228,7 +228,6 @@ class Batches(keras.utils.PyDataset):
         translate: pictures are moved by up to this many pixels either way, the border mirrored.
         cutout: side of a square set to the mean grey, at a random place; 0 for none (DeVries and
             Taylor, 2017).
-        whole: whether the last batch of an epoch is given though it is smaller.
     """
 
     def __init__(
@@ -241,11 +240,10 @@ class Batches(keras.utils.PyDataset):
         flip: str = "none",
         translate: int = 0,
         cutout: int = 0,
-        whole: bool = True,
     ):
         super().__init__()
         self.split, self.batch, self.seed, self.epoch = split, batch, seed, epoch
-        self.flip, self.translate, self.cutout, self.whole = flip, translate, cutout, whole
+        self.flip, self.translate, self.cutout = flip, translate, cutout
         borders = ((0, 0), (translate, translate), (translate, translate), (0, 0))
         self._padded = np.pad(split.images, borders, mode="reflect")
         self._mirrored = np.random.default_rng(seed).random(len(split)) < 0.5
@@ -255,7 +253,7 @@ class Batches(keras.utils.PyDataset):
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.split))
 
     def __len__(self) -> int:
-        return (math.ceil if self.whole else int)(len(self.split) / self.batch)
+        return math.ceil(len(self.split) / self.batch)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -7,7 +7,6 @@ history beside them.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from pathlib import Path
 import tyro
 
 from atelier import cli
-from atelier.files import atomic_path, refuse_existing, write_json
+from atelier.errors import WeightsError
+from atelier.files import read_table, refuse_existing, write_json, write_table
 from atelier.weights import save_embedded
 from classify.networks import WEIGHTS, Network
 
@@ -40,16 +40,19 @@ class EmbedArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(EmbedArguments, argv, prog="python -m classify.embed")
     network = Network.load(arguments.run)
+    history = read_table(arguments.run / "history.csv", key="epoch")
+    if not history:
+        raise WeightsError(f"{arguments.run} holds no history.csv; train it anew")
     card = {**network.card, "data_licence": "CIFAR-10 (Krizhevsky): published without a licence"}
     target = arguments.out / f"{arguments.name}.json"
     refuse_existing(target, arguments.overwrite)
     if arguments.card_only:
+        target.with_suffix(".npz").unlink(missing_ok=True)  # Another training's.
         write_json(target, card)
     else:
         file = save_embedded(network.model, arguments.name, card, arguments.out)
         cli.say(f"{file}: {file.stat().st_size:,} bytes")
-    with atomic_path(target.with_suffix(".csv")) as temporary:
-        shutil.copyfile(arguments.run / "history.csv", temporary)
+    write_table(target.with_suffix(".csv"), history)
     cli.say(str(target))
     return cli.DONE
 

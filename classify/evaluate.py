@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 
 from atelier import cli
-from atelier.errors import ImageError
-from atelier.files import write_table
+from atelier.errors import ImageError, SettingsError
+from atelier.files import refuse_existing, write_table
 from atelier.images import find_pictures, load_image
 from classify import calibration
 from classify.data import CLASSES, Split, load_cifar10
-from classify.networks import Network, load_network
+from classify.networks import Network, load
 from classify.predict import prepare
 
 
@@ -126,18 +126,22 @@ class EvaluateArguments:
     """Print the confusion matrix too."""
     out: Path | None = None
     """A CSV file to write the table to."""
+    overwrite: bool = False
+    """Replace an existing table."""
     json: bool = False
     """Print one JSON object a network on standard output."""
 
-
-def load(name: str) -> Network:
-    """A network by what a command calls it: a run folder, or an embedded one's name."""
-    return Network.load(Path(name)) if Path(name).is_dir() else load_network(name)
+    def __post_init__(self):
+        names = [folder.name for folder in self.outliers]
+        if len(set(names)) < len(names):
+            raise SettingsError("--outliers takes folders with names of their own")
 
 
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(EvaluateArguments, argv, prog="python -m classify.evaluate")
+    if arguments.out is not None:
+        refuse_existing(arguments.out, arguments.overwrite)
     networks = {name: load(name) for name in arguments.networks}
     data = load_cifar10(arguments.data)
     unreadable, rows = {}, []
@@ -147,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
             "network": name,
             "parameters": network.card["parameters"],
             "pictures": len(data.test),
-            "views": arguments.views or network.card["views"],
+            "views": arguments.views or network.views,
             "accuracy": round(result.accuracy, 4),
             "cross_entropy": round(result.cross_entropy, 4),
             "ece_before": round(result.error_before, 4),
@@ -178,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
         else:
             _print(row, result, arguments.confusion)
     if arguments.out is not None:
-        write_table(arguments.out, rows)
+        write_table(arguments.out, rows, list(dict.fromkeys(name for row in rows for name in row)))
     for message in unreadable:
         cli.report(message)
     return cli.SOME_FAILED if unreadable else cli.DONE

@@ -16,7 +16,7 @@ import tensorflow as tf
 from atelier.errors import SettingsError
 from atelier.images import resize
 from classify.data import CLASSES, SIDE, to_float
-from classify.networks import Network
+from classify.networks import Network, load_network
 
 SMALLEST = 7
 """Cells a side that a layer must have to be explained by; deeper layers say nothing of places."""
@@ -25,7 +25,9 @@ SHIFTS = (-4, -2, 0, 2, 4)
 """Pixels by which the picture is moved, in both directions, to see between the layer's cells."""
 
 
-def grad_cam(image: np.ndarray, network: Network, label: str | None = None) -> np.ndarray:
+def grad_cam(
+    image: np.ndarray, network: Network | str = "strong", label: str | None = None
+) -> np.ndarray:
     """How much each pixel of a prepared picture speaks for a class.
 
     The last layer that still has 7×7 cells is read for 25 small movements of the picture, whose
@@ -33,7 +35,7 @@ def grad_cam(image: np.ndarray, network: Network, label: str | None = None) -> n
 
     Args:
         image: uint8 (32, 32, 3), as of `classify.prepare`.
-        network: the network to explain.
+        network: the network to explain, or an embedded one's name.
         label: the class; the most probable one when left out.
 
     Returns:
@@ -42,6 +44,7 @@ def grad_cam(image: np.ndarray, network: Network, label: str | None = None) -> n
     Raises:
         SettingsError: no such class.
     """
+    network = load_network(network) if isinstance(network, str) else network
     moves = [(y, x) for y in SHIFTS for x in SHIFTS]
     label = CLASSES[network.logits(image[None])[0].argmax()] if label is None else label
     if label not in CLASSES:
@@ -49,8 +52,8 @@ def grad_cam(image: np.ndarray, network: Network, label: str | None = None) -> n
     most = max(SHIFTS)
     padded = np.pad(image, ((most, most), (most, most), (0, 0)), mode="reflect")
     views = [padded[most + y : most + y + SIDE, most + x : most + x + SIDE] for y, x in moves]
-    place = tf.constant(CLASSES.index(label))  # A tensor, lest each class be traced anew.
-    maps = _explain(network.model)(tf.constant(to_float(np.stack(views))), place).numpy()
+    index = tf.constant(CLASSES.index(label))  # A tensor, lest each class be traced anew.
+    maps = _explain(network.model)(tf.constant(to_float(np.stack(views))), index).numpy()
     total, weight = (np.zeros((SIDE + 2 * most, SIDE + 2 * most), np.float32) for _ in range(2))
     for (y, x), cells in zip(moves, maps, strict=True):
         place = np.s_[most + y : most + y + SIDE, most + x : most + x + SIDE]
@@ -98,6 +101,7 @@ def _explain(model: keras.Model):
     @tf.function(reduce_retracing=True)
     def maps(images, index):
         with tf.GradientTape() as tape:
+            tape.watch(images)  # Frozen weights alone are not followed.
             features, scores = split(images, training=False)
             if probable:
                 scores = tf.matmul(scores, head.kernel) + head.bias

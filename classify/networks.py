@@ -16,6 +16,7 @@ from atelier.weights import card as read_card
 from atelier.weights import load_embedded
 from classify.config import NetworkConfig
 from classify.data import to_float
+from classify.folding import fold
 from classify.report import build_report
 from classify.strong import build_strong
 
@@ -59,6 +60,11 @@ class Network:
         """The energy below which a picture is none of the ten; None where none was set."""
         return self.card.get("threshold")
 
+    @property
+    def views(self) -> int:
+        """Over how many views of a picture its logits are averaged."""
+        return self.card.get("views", 1)
+
     def logits(self, images: np.ndarray, views: int | None = None) -> np.ndarray:
         """Logits of pictures, averaged over views; of the report's network, log probabilities.
 
@@ -71,7 +77,7 @@ class Network:
         Returns:
             float32 (N, 10).
         """
-        views = self.card.get("views", 1) if views is None else views
+        views = self.views if views is None else views
         forward = compiled(self.model)
         parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
         return np.concatenate([_logits(forward, to_float(part), views) for part in parts])
@@ -106,7 +112,11 @@ def _logits(forward, images: np.ndarray, views: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def compiled(model: keras.Model):
-    """The network as a function of float32 (N, 32, 32, 3) to float32 logits (N, 10), any N."""
+    """The network, folded, as a function of float32 (N, 32, 32, 3) to float32 logits (N, 10).
+
+    The weights are those of the first call with this network: train one on, and it is not seen.
+    """
+    model = fold(model)
     probable = isinstance(model.layers[-1], keras.layers.Dense) and (
         model.layers[-1].activation is keras.activations.softmax
     )
@@ -146,3 +156,8 @@ def load_network(name: str = "strong") -> Network:
         )
     load_embedded(model, name, WEIGHTS)
     return Network(model, card)
+
+
+def load(name: str) -> Network:
+    """A network by what a command calls it: a run folder, or an embedded one's name."""
+    return Network.load(Path(name)) if Path(name).is_dir() else load_network(name)

@@ -89,7 +89,7 @@ def classify_all(
     if isinstance(network, str):
         network = load_network(network)
     small = (prepare(load_image(image), fit) for image in images)
-    for group in _batched(small, batch):
+    for group in batched(small, batch):
         yield from classify_prepared(np.stack(group), network, views)
 
 
@@ -137,16 +137,26 @@ def prepare(image: np.ndarray, fit: Fit = "squeeze") -> np.ndarray:
     Raises:
         SettingsError: another `fit`.
     """
-    if fit == "crop":
-        side = min(image.shape[:2])
-        top, left = ((length - side) // 2 for length in image.shape[:2])
-        image = image[top : top + side, left : left + side]
-    elif fit != "squeeze":
+    return resize(seen(image, fit), (SIDE, SIDE))
+
+
+def seen(image: np.ndarray, fit: Fit = "squeeze") -> np.ndarray:
+    """The part of a picture that the networks come to see: all of it, or its middle.
+
+    Raises:
+        SettingsError: a `fit` other than squeeze and crop.
+    """
+    if fit == "squeeze":
+        return image
+    if fit != "crop":
         raise SettingsError(f"--fit is squeeze or crop, not {fit!r}")
-    return resize(image, (SIDE, SIDE))
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
-def _batched(items: Iterable, size: int) -> Iterator[tuple]:
+def batched(items: Iterable, size: int) -> Iterator[tuple]:
+    """Groups of `size` items, as they are asked for; the last may be smaller."""
     items = iter(items)
     while group := tuple(itertools.islice(items, size)):
         yield group

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import keras
 from keras import layers
 
@@ -15,28 +17,39 @@ def build_report() -> keras.Sequential:
     """
     max_norm = {"kernel_constraint": keras.constraints.MaxNorm(3)}
     convolution = {"kernel_size": (3, 3), "activation": "relu", "padding": "same"}
-    # Names of weights are fixed, as embedded ones are found by them.
     blocks = [
         layer
-        for block, filters in enumerate((32, 64, 128), start=1)
+        for filters in (32, 64, 128)
         for layer in (
-            layers.Conv2D(filters, **convolution, name=f"block{block}_conv1"),
+            layers.Conv2D(filters, **convolution),
             layers.Dropout(0.2),
-            layers.Conv2D(filters, **convolution, name=f"block{block}_conv2"),
+            layers.Conv2D(filters, **convolution),
             layers.MaxPooling2D(),
         )
     ]
-    return keras.Sequential(
-        [
-            keras.Input((SIDE, SIDE, 3)),
-            *blocks,
-            layers.Flatten(),
-            layers.Dropout(0.2),
-            layers.Dense(1024, activation="relu", **max_norm, name="hidden1"),
-            layers.Dropout(0.2),
-            layers.Dense(512, activation="relu", **max_norm, name="hidden2"),
-            layers.Dropout(0.2),
-            layers.Dense(len(CLASSES), activation="softmax", name="head"),
-        ],
-        name="report",
-    )
+    stack = [
+        *blocks,
+        layers.Flatten(),
+        layers.Dropout(0.2),
+        layers.Dense(1024, activation="relu", **max_norm),
+        layers.Dropout(0.2),
+        layers.Dense(512, activation="relu", **max_norm),
+        layers.Dropout(0.2),
+        layers.Dense(len(CLASSES), activation="softmax"),
+    ]
+    # The names of Fig. 16, which Keras gives to the first network of a process alone.
+    named = collections.Counter()
+    for layer in stack:
+        kind = _NAMES[type(layer)]
+        layer.name = f"{kind}_{named[kind]}" if named[kind] else kind
+        named[kind] += 1
+    return keras.Sequential([keras.Input((SIDE, SIDE, 3)), *stack], name="report")
+
+
+_NAMES = {
+    layers.Conv2D: "conv2d",
+    layers.Dropout: "dropout",
+    layers.MaxPooling2D: "max_pooling2d",
+    layers.Flatten: "flatten",
+    layers.Dense: "dense",
+}

@@ -19,10 +19,17 @@ from atelier.errors import AtelierError, ImageError, OutputError, SettingsError
 from atelier.files import atomic_path, refuse_existing
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.sheets import contact_sheet
-from classify.evaluate import load
 from classify.gradcam import grad_cam, overlay
-from classify.networks import Network
-from classify.predict import NONE, Classification, Fit, classify_prepared, prepare
+from classify.networks import Network, load
+from classify.predict import (
+    NONE,
+    Classification,
+    Fit,
+    batched,
+    classify_prepared,
+    prepare,
+    seen,
+)
 
 EXAMPLES = (
     "chelsea.png",
@@ -117,8 +124,10 @@ def run(
     for path, wanted in ((sheet, arguments.sheet), (table, arguments.csv)):
         if wanted:
             refuse_existing(path, arguments.overwrite)
-    overlays = iter(cli.output_paths(inputs, arguments.out, suffix=".gradcam.png", files=()))
-    overlays = dict(zip(map(id, inputs), overlays, strict=True))
+    overlays = {}
+    if arguments.gradcam:
+        paths = cli.output_paths(inputs, arguments.out, suffix=".gradcam.png", files=())
+        overlays = dict(zip(map(id, inputs), paths, strict=True))
     failures, shown = [], []
 
     def fail(item: cli.Input, error: AtelierError) -> None:
@@ -128,7 +137,8 @@ def run(
 
     def read() -> Iterator[_Read]:
         bar = tqdm(inputs, leave=False, disable=not sys.stderr.isatty(), unit="picture")
-        for number, item in enumerate(bar):
+        done = 0
+        for item in bar:
             if stopped(None):
                 return
             try:
@@ -138,30 +148,32 @@ def run(
                 fail(item, error)
                 continue
             thumbnail = None
-            if arguments.gradcam or number < arguments.sheet:
+            if arguments.gradcam or done < arguments.sheet:
                 thumbnail = resize(image, fit_size(image.shape, LONGEST))
+            done += 1
             yield _Read(item, small, thumbnail)
 
-    with cli.stop_on_signal() as stopped, _table(table, arguments) as add_row:
-        for group in _batched(read(), BATCH):
-            images = np.stack([picture.small for picture in group])
-            results = classify_prepared(images, network, arguments.views or None)
-            for picture, result in zip(group, results, strict=True):
-                if arguments.gradcam:
+    def explain(picture: _Read, result: Classification) -> None:
+        heat = grad_cam(picture.small, network, result.labels[0])
+        drawn = overlay(seen(picture.thumbnail, arguments.fit), heat)
+        save_image(overlays[id(picture.item)], drawn, overwrite=arguments.overwrite)
+
+    with cli.stop_on_signal() as stopped:
+        with _table(table, arguments) as add_row:
+            for group in batched(read(), BATCH):
+                images = np.stack([picture.small for picture in group])
+                results = classify_prepared(images, network, arguments.views or None)
+                for picture, result in zip(group, results, strict=True):
                     try:
-                        heat = grad_cam(picture.small, network, result.labels[0])
-                        save_image(
-                            overlays[id(picture.item)],
-                            overlay(picture.thumbnail, heat),
-                            overwrite=arguments.overwrite,
-                        )
+                        if arguments.gradcam:
+                            explain(picture, result)
                     except OutputError as error:
                         fail(picture.item, error)
                         continue
-                add_row(picture.item, result)
-                on_result(picture.item, result)
-                if len(shown) < arguments.sheet:
-                    shown.append((picture.thumbnail, caption(picture.item.name, result)))
+                    add_row(picture.item, result)
+                    on_result(picture.item, result)
+                    if len(shown) < arguments.sheet:
+                        shown.append((picture.thumbnail, caption(picture.item.name, result)))
         if arguments.sheet and shown:
             contact_sheet(*zip(*shown, strict=True), sheet, side=240)
             cli.say(str(sheet))
@@ -218,22 +230,12 @@ def _named(result: Classification, top: int) -> dict[str, float]:
     }
 
 
-def _batched(items: Iterator, size: int) -> Iterator[list]:
-    group = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m classify.run")
     network = load(arguments.network)
-    inputs = cli.find_inputs(arguments.inputs) or cli.find_inputs(list(map(sample, EXAMPLES)))
+    inputs = cli.find_inputs(arguments.inputs)
+    inputs = inputs or [cli.Input(name, sample(name), Path(name)) for name in EXAMPLES]
 
     def on_result(item: cli.Input, result: Classification) -> None:
         named = _named(result, arguments.top)

@@ -20,7 +20,7 @@ from atelier.errors import SettingsError
 from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
 from classify.data import CLASSES, load_cifar10
 from classify.evaluate import evaluate
-from classify.train import REPORT, STRONG, TrainConfig, train
+from classify.train import BEST, REPORT, STRONG, TrainConfig, train
 
 OUT = Path("runs/classify-sweep")
 """Where results go by default; presets carry it too, lest theirs be that of a single training."""
@@ -28,6 +28,7 @@ OUT = Path("runs/classify-sweep")
 PRESETS = {
     "short": dataclasses.replace(STRONG, epochs=4, out=OUT),
     "strong": dataclasses.replace(STRONG, out=OUT),
+    "best": dataclasses.replace(BEST, out=OUT),
     "report": dataclasses.replace(REPORT, out=OUT),
 }
 """Settings that the grid varies; `short` trains for some minutes."""
@@ -43,7 +44,7 @@ class SweepArguments(TrainConfig):
 
     out: Path = OUT
     """The folder for the results."""
-    preset: Literal["short", "strong", "report"] = "short"
+    preset: Literal["short", "strong", "best", "report"] = "short"
     """Settings that the grid varies; `short` trains each network for some minutes."""
     grid: tuple[str, ...] = ()
     """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another."""

@@ -11,10 +11,12 @@ import nst
 import superres
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.sheets import contact_sheet
+from classify.run import caption
 from nst.styles import names, open_style
 from superres.compare import comparison
 
 HERE = Path(__file__).parent / "images"
+CLASSIFIED = ("chelsea.png", "motorcycle_left.png", "rocket.jpg", "coffee.png")
 SHOWN = ("impasto", "stained_glass", "mosaic", "watercolor", "woodcut", "pointillist", "ink")
 
 

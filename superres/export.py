@@ -7,11 +7,9 @@ HLS project is emulated, and must put out the very integers of `superres.integer
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,6 +22,7 @@ from atelier import cli
 from atelier.errors import OutputError, SettingsError
 from atelier.files import refuse_existing
 from atelier.images import load_image, resize, sample
+from atelier.runtimes import open_litert, open_onnx, require
 from superres import data, degradation
 from superres.color import RANGE
 from superres.hls import SIZE, to_hls
@@ -71,12 +70,7 @@ def run_file(path: Path, luma: np.ndarray) -> np.ndarray:
     """
     source = luma[None, ..., None] / np.float32(RANGE)
     if path.suffix == ".onnx":
-        try:
-            import onnxruntime
-        except ImportError:
-            raise SettingsError(f"{_missing('onnxruntime')}, or pass --no-check") from None
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        (result,) = session.run(None, {"luma": source.transpose(0, 3, 1, 2)})
+        (result,) = open_onnx(path).run(None, {"luma": source.transpose(0, 3, 1, 2)})
         return result[0, 0] * np.float32(RANGE)
     interpreter = open_litert(path)
     (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -122,17 +116,6 @@ def _held_out(scale: int, size: tuple[int, int] | None) -> data.Pair:
     shrink = degradation.bicubic_model(scale)
     lr = shrink(tf.cast(hr, tf.float32), tf.zeros(2, tf.int32)).numpy()
     return data.luma_8_bit(lr), hr[..., 0]
-
-
-def open_litert(path: Path):
-    """An interpreter of a .tflite file, on one thread."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow's own is about to move to this package.
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            Interpreter = tf.lite.Interpreter
-        return Interpreter(model_path=str(path), num_threads=1)
 
 
 # === The command ===
@@ -235,19 +218,12 @@ def _report(record: dict, arguments: ExportArguments) -> None:
     cli.say(text)
 
 
-def _missing(package: str, extra: str = "export") -> str:
-    return f"{package} is missing: pip install 'atelier-vision[{extra}]'"
-
-
 def _require(arguments: ExportArguments) -> None:
     """Ends the command before its work if something is missing for some of it."""
     needed = {"onnx": [("onnx", "export")], "hls": [("hls4ml", "hls")]}
     if arguments.check:
         needed["onnx"].append(("onnxruntime", "export"))
-    for format in arguments.format:
-        for package, extra in needed.get(format, ()):
-            if importlib.util.find_spec(package) is None:
-                raise SettingsError(_missing(package, extra))
+    require(package for format in arguments.format for package in needed.get(format, ()))
     if "hls" in arguments.format and arguments.check and shutil.which("g++") is None:
         raise SettingsError("g++ is missing, which checks HLS: install it, or pass --no-check")
 

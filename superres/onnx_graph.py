@@ -15,6 +15,7 @@ import numpy as np
 
 from atelier.errors import SettingsError
 from atelier.files import atomic_path
+from atelier.runtimes import missing
 from superres import topology
 from superres.layers import interpolation_kernel
 from superres.networks import Network
@@ -38,7 +39,7 @@ def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True
     try:
         import onnx
     except ImportError:
-        raise SettingsError("onnx is missing: pip install 'atelier-vision[export]'") from None
+        raise SettingsError(missing("onnx")) from None
     nodes = _Nodes(onnx, network)
     config = network.config
     x = topology.whole(config, nodes, "luma")

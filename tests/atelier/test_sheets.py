@@ -70,6 +70,42 @@ def test_labels_are_written_below_their_pictures_and_wrapped(tmp_path):
     assert long.shape[0] == blank.shape[0] + 19 * 4  # Five letters a line.
 
 
+def test_new_lines_of_labels_are_kept(tmp_path):
+    one = sheet_of(tmp_path, [flat(COLOURS[0])], ["ab"])
+    two = sheet_of(tmp_path, [flat(COLOURS[0])], ["ab\ncd"])
+    assert two.shape[0] == one.shape[0] + 19
+    # The first line is the same; the second stands below it.
+    below = 52 + 4 + 19
+    np.testing.assert_array_equal(two[:below], one[:below])
+    assert (two[below:] != 255).any()
+    both = sheet_of(tmp_path, [flat(COLOURS[0])], ["ab\ncde fghi"])
+    assert both.shape[0] == one.shape[0] + 2 * 19, "the second line is wrapped on its own"
+    assert sheet_of(tmp_path, [flat(COLOURS[0])], ["ab cd"]).shape == one.shape
+
+
+def test_each_row_is_as_high_as_its_own_highest_picture(tmp_path):
+    """Two rows: wide pictures, and a wide beside a square; all stand on their row's line."""
+    wide = (10, 40)
+    shapes = [wide, wide, wide, (40, 40)]
+    images = [flat(c, shape) for c, shape in zip(COLOURS, shapes, strict=False)]
+    sheet = sheet_of(tmp_path, images, columns=2)
+    margin, caption = 12, 19 + 6
+    assert sheet.shape[0] == margin + (10 + caption + margin) + (40 + caption + margin)
+    first, second, third, fourth = (places(sheet, c) for c in COLOURS[:4])
+    assert (first[0], first[2]) == (second[0], second[2]) == (12, 22)
+    top = 22 + caption + margin
+    assert (fourth[0], fourth[2]) == (top, top + 40)
+    assert (third[0], third[2]) == (top + 30, top + 40)
+
+
+def test_caption_of_a_high_row_does_not_run_into_the_next(tmp_path):
+    images = [flat(COLOURS[0], (40, 10)), flat(COLOURS[1], (10, 40))]
+    sheet = sheet_of(tmp_path, images, ["a\nb\nc", "x"], columns=1)
+    upper, lower = (places(sheet, c) for c in COLOURS[:2])
+    assert lower[0] == upper[2] + 3 * 19 + 6 + 12
+    assert (sheet[upper[2] : lower[0]] != 255).any()
+
+
 def test_grey_pictures_are_shown(tmp_path):
     sheet = sheet_of(tmp_path, [np.full((8, 8), 77, np.uint8)])
     assert (sheet == 77).all(axis=-1).sum() == 40 * 40

@@ -1,5 +1,6 @@
 """`python -m superres.export`: networks in, files for other runtimes out, and how good they are."""
 
+import importlib.util
 import json
 import math
 import shutil
@@ -190,9 +191,9 @@ def test_other_networks_are_refused(fixed, tmp_path, error_line):
 def test_missing_package_is_said_before_any_work(
     fixed, tmp_path, error_line, monkeypatch, format, package, extra
 ):
-    find = export.importlib.util.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr(
-        export.importlib.util, "find_spec", lambda name: None if name == package else find(name)
+        importlib.util, "find_spec", lambda name: None if name == package else find(name)
     )
     arguments = ["--format", "litert-float16", format, "--out", str(tmp_path / "out")]
     assert main([str(fixed), *arguments]) == 2

@@ -1,0 +1,68 @@
+"""Runtimes of exported networks: opened where they are, told of where they are not."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atelier.errors import SettingsError
+from atelier.runtimes import missing, open_litert, open_onnx, require
+
+
+@pytest.fixture
+def doubling(tmp_path):
+    """A .tflite file that doubles three numbers."""
+    signature = [tf.TensorSpec((3,), tf.float32)]
+    module = tf.Module()
+    module.double = tf.function(lambda x: 2 * x, input_signature=signature)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.double.get_concrete_function()], module
+    )
+    path = tmp_path / "double.tflite"
+    path.write_bytes(converter.convert())
+    return path
+
+
+def doubled(path, **options):
+    interpreter = open_litert(path, **options)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.float32([1, 2, 3]))
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist()
+
+
+def test_litert_file_runs(doubling):
+    assert doubled(doubling) == doubled(str(doubling), threads=2) == [2, 4, 6]
+
+
+def test_tensorflows_own_interpreter_stands_in(doubling, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    assert doubled(doubling) == [2, 4, 6]
+
+
+def test_onnx_file_runs(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [3]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(
+        onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset]), tmp_path / "x.onnx"
+    )
+    (result,) = open_onnx(tmp_path / "x.onnx").run(None, {"x": np.float32([1, 2, 3])})
+    assert result.tolist() == [2, 4, 6]
+
+
+def test_onnx_runtime_that_is_missing_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(SettingsError, match=r"onnxruntime is missing.*\[export\].*--no-check"):
+        open_onnx(tmp_path / "x.onnx")
+
+
+def test_require_names_what_is_missing_and_how_it_is_installed():
+    require([])
+    require([("numpy", "export"), ("keras", "hls")])
+    with pytest.raises(SettingsError, match=r"no_such_package is missing.*atelier-vision\[hls\]"):
+        require([("numpy", "export"), ("no_such_package", "hls")])
+    assert missing("onnx") == "onnx is missing: pip install 'atelier-vision[export]'"
