@@ -39,21 +39,21 @@ def contact_sheet(
         [line for part in label.splitlines() for line in textwrap.wrap(part, side // 8)]
         for label in labels
     ]
-    caption = 19 * max((len(lines) for lines in wrapped), default=0) + 6
     columns = min(columns, len(images))
-    # Each row is as high as its highest picture; the others stand on the same line.
-    rows = [thumbnails[i : i + columns] for i in range(0, len(thumbnails), columns)]
-    heights = [max(thumbnail.shape[0] for thumbnail in row) for row in rows]
+    # Each row is as high as its highest picture, which all stand level with, and longest label.
+    starts = range(0, len(images), columns)
+    heights = [max(t.shape[0] for t in thumbnails[i : i + columns]) for i in starts]
+    captions = [6 + 19 * max(map(len, wrapped[i : i + columns]), default=0) for i in starts]
     size = (
         columns * (side + _MARGIN) + _MARGIN,
-        sum(heights) + len(rows) * (caption + _MARGIN) + _MARGIN,
+        sum(heights) + sum(captions) + (len(starts) + 1) * _MARGIN,
     )
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, (thumbnail, lines) in enumerate(zip(thumbnails, wrapped, strict=True)):
         row, column = divmod(i, columns)
         left = _MARGIN + column * (side + _MARGIN) + (side - thumbnail.shape[1]) // 2
-        bottom = sum(heights[: row + 1]) + row * caption + (row + 1) * _MARGIN
+        bottom = sum(heights[: row + 1]) + sum(captions[:row]) + (row + 1) * _MARGIN
         sheet.paste(Image.fromarray(thumbnail), (left, bottom - thumbnail.shape[0]))
         draw.text((left, bottom + 4), "\n".join(lines), _INK, font, spacing=4)
     save_image(path, np.asarray(sheet))

@@ -185,7 +185,7 @@ def run(
 def caption(name: str, result: Classification) -> str:
     """What the sheet says below a picture."""
     best = ", ".join(
-        f"{label} {probability:.0%}"
+        f"{label} {'over 99%' if probability > 0.99 else f'{probability:.0%}'}"
         for label, probability in zip(result.labels[:2], result.probabilities, strict=False)
         if probability >= 0.01
     )

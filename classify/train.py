@@ -123,7 +123,7 @@ BEST = dataclasses.replace(
     STRONG,
     widths=(80, 192, 192),
     depth=3,
-    epochs=24,
+    epochs=60,
     translate=4,
     cutout=12,
 )

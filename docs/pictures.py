@@ -65,7 +65,7 @@ def super_resolution() -> None:
 def classification() -> None:
     """Pictures with what they are taken for, and below them where the network saw it."""
     network = classify.load_network()
-    images, labels, heats = [], [], []
+    images, labels, heats, places = [], [], [], []
     for name in CLASSIFIED:
         image = load_image(sample(name))
         result = classify.classify(image)
@@ -73,10 +73,10 @@ def classification() -> None:
         labels.append(caption(name, result))
         heat = classify.grad_cam(classify.prepare(image), network, result.labels[0])
         heats.append(classify.overlay(image, heat))
-    names = [f"where it sees: {label.split()[0]}" for label in labels]
+        places.append(f"what speaks for {result.labels[0]}")
     contact_sheet(
         [*images, *heats],
-        [*labels, *names],
+        [*labels, *places],
         HERE / "classify.jpg",
         columns=len(CLASSIFIED),
         side=220,
