@@ -214,7 +214,7 @@ def test_sheet_shows_the_first_pictures(files, sheet, columns):
     ("probabilities", "known", "expected"),
     [
         ([0.9, 0.1], True, "cat 90%, dog 10%\na.png"),
-        ([0.999, 0.001], True, "cat 100%\na.png"),
+        ([0.999, 0.001], True, "cat over 99%\na.png"),
         ([0.6, 0.4], False, "none of the ten (cat?)\na.png"),
     ],
 )
