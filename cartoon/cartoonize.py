@@ -1,0 +1,51 @@
+"""A picture as a cartoon."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Literal
+
+import numpy as np
+
+from atelier.errors import SettingsError
+from atelier.images import load_image
+from cartoon.config import PRESETS, CartoonConfig
+from cartoon.fine import draw_fine
+from cartoon.report import draw_report
+
+
+@dataclasses.dataclass(frozen=True)
+class Cartoon:
+    """A drawn picture."""
+
+    image: np.ndarray
+    """uint8 (H, W, 3), or (H, W, 4) with the alpha that the picture had."""
+    seconds: float
+    """That drawing took."""
+
+
+def cartoonize(
+    image, preset: Literal["report", "fine"] = "fine", *, config: CartoonConfig | None = None
+) -> Cartoon:
+    """Draws a picture as a cartoon, as it is given, without a cut-out.
+
+    Args:
+        image: a path, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        preset: "report", pixel for pixel the report's; or "fine".
+        config: settings, instead of a preset's.
+
+    Raises:
+        ImageError: the picture cannot be read.
+        SettingsError: another preset.
+    """
+    if preset not in PRESETS:
+        raise SettingsError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
+    config = PRESETS[preset] if config is None else config
+    picture = load_image(image, alpha="keep")
+    start = time.perf_counter()
+    draw = {"report": draw_report, "fine": draw_fine}[config.method]
+    drawn = draw(np.ascontiguousarray(picture[..., :3]), config)
+    if picture.shape[-1] == 4:
+        drawn = np.concatenate([drawn, picture[..., 3:]], axis=-1)
+    return Cartoon(drawn, time.perf_counter() - start)

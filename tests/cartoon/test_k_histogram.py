@@ -1,0 +1,79 @@
+"""K-histogram, against the report's program written plainly, and by hand."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from cartoon.k_histogram import k_histogram, k_means, look_up_table, nearest
+
+
+def random_histogram(seed: int, levels: int) -> np.ndarray:
+    """Some hills, some gaps."""
+    rng = np.random.default_rng(seed)
+    level = np.arange(levels)
+    hills = np.zeros(levels)
+    for _ in range(rng.integers(1, 6)):
+        width = rng.integers(5, 900)
+        hills += rng.integers(10, 5000) * np.exp(-((level - rng.integers(levels)) ** 2) / width)
+    return np.int64(hills * (rng.random(levels) > 0.2))
+
+
+@pytest.mark.parametrize("levels", [180, 256])
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(("alpha", "smallest"), [(1e-3, 80), (0.05, 20)])
+def test_centroids_are_the_reports(seed, levels, alpha, smallest, literal):
+    histogram = random_histogram(seed, levels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = literal.k_histogram(histogram, alpha, smallest)
+        except literal.Endless:
+            expected = None
+    found = k_histogram(histogram, alpha, smallest)
+    if expected is not None:
+        np.testing.assert_array_equal(found, expected)
+    assert (np.diff(found) > 0).all()
+
+
+def test_one_level_is_one_centroid():
+    histogram = np.zeros(256, np.int64)
+    histogram[37] = 5
+    np.testing.assert_array_equal(k_histogram(histogram), [37])
+
+
+def test_empty_histogram_ends():
+    np.testing.assert_array_equal(k_histogram(np.zeros(256, np.int64)), [128])
+
+
+def test_all_levels_alike_are_not_split():
+    """Then no probability can be told."""
+    np.testing.assert_array_equal(k_histogram(np.full(256, 9, np.int64)), [127])
+
+
+def test_means_are_rounded_down_and_empty_centroids_stay():
+    centroids, groups = k_means(
+        np.array([10, 100, 200]), np.array([8, 9, 110, 111]), np.array([1, 2, 1, 1])
+    )
+    np.testing.assert_array_equal(centroids, [8, 110, 200])
+    np.testing.assert_array_equal(groups, [0, 0, 1, 1])
+
+
+def test_a_tie_goes_to_the_lower_centroid():
+    np.testing.assert_array_equal(nearest(np.array([14, 15, 16]), np.array([10, 20])), [0, 0, 1])
+
+
+def test_table_rounds_halves_down():
+    table = look_up_table(np.array([10.5, 200.0]))
+    assert table.shape == (256,)
+    assert table.dtype == np.uint8
+    np.testing.assert_array_equal(table[[0, 10, 105, 106, 255]], [10, 10, 10, 200, 200])
+
+
+def test_levels_far_apart_get_centroids_of_their_own():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(60, 12, 40000), rng.normal(190, 12, 40000)])
+    histogram = np.bincount(np.clip(values, 0, 255).astype(int), minlength=256)
+    found = k_histogram(histogram)
+    assert min(abs(found - 60)) < 12
+    assert min(abs(found - 190)) < 12
