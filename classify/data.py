@@ -87,7 +87,7 @@ def load_cifar10(folder: str | os.PathLike | None = None) -> Cifar10:
         try:
             return load()
         except Exception as error:  # Offline, both raise what their lower floors raise.
-            reasons.append(f"{name}: {' '.join(str(error).split())[:120] or type(error).__name__}")
+            reasons.append(f"{name}: {' '.join(str(error).split())[:160] or type(error).__name__}")
     raise DataError(
         f"CIFAR-10 is not here and cannot be fetched ({'; '.join(reasons)}): connect to the "
         f"network once, or pass --data DIR with the official {OFFICIAL}"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
 from atelier.images import READABLE, load_image, resize, sample
+from benchmarks import plain_cartoon
 from cartoon import PRESETS, CartoonConfig, cartoonize
 from cartoon.fine import ink, outlines, smooth, soft_table
 from cartoon.report import histogram
@@ -24,9 +25,11 @@ SAMPLES = sorted(
 
 @pytest.mark.filterwarnings("ignore")  # Of SciPy, in the report's steps, where counts are alike.
 @pytest.mark.parametrize("name", SAMPLES)
-def test_report_is_pixel_for_pixel_the_reports(name, literal):
+def test_report_is_pixel_for_pixel_the_reports(name):
     picture = load_image(sample(name))
-    np.testing.assert_array_equal(cartoonize(picture, "report").image, literal.cartoonize(picture))
+    np.testing.assert_array_equal(
+        cartoonize(picture, "report").image, plain_cartoon.cartoonize(picture)
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,4 +1,4 @@
-"""The report's Section 2, word for word as plainly as it is written there; slow.
+"""The report's Section 2 as plainly as it is written there: what `cartoon` is measured against.
 
 Where the report's program would go on forever, this one raises `Endless`.
 """
