@@ -81,12 +81,12 @@ def card(name: str, folder: Path = HERE) -> dict:
     return json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def fetch(url: str, file_hash: str, *, option: str) -> Path:
+def fetch(url: str, file_hash: str | None, *, option: str) -> Path:
     """A published file from Keras' cache (`KERAS_HOME`), fetched on first use, checked by hash.
 
     Args:
         url: where it is published.
-        file_hash: its published md5 or sha256.
+        file_hash: its published md5 or sha256; None if the caller checks what came.
         option: the flag by which a user may pass a local copy, for the message.
 
     Raises:
