@@ -15,13 +15,13 @@ import os
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from atelier.errors import OutputError, SettingsError
+from atelier.errors import OutputError, SettingsError, WeightsError
 from atelier.files import atomic_path, read_table, write_json, write_table
 from atelier.weights import fill
 
@@ -148,6 +148,30 @@ class KeepRun(keras.callbacks.Callback):
         seconds = round(time.perf_counter() - self._start, 2)
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         self.run.save(self.model, epoch + 1, {**metrics, "seconds": seconds})
+
+
+def load_run(
+    folder: str | Path, check: Callable[[dict], object] = dict
+) -> tuple[keras.Model, dict]:
+    """The network that a finished training left in its run folder, and its card.
+
+    Args:
+        folder: the run folder.
+        check: given the card; whatever it raises means that the card is damaged.
+
+    Raises:
+        WeightsError: the folder holds no finished run, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        check(card)
+        return keras.saving.load_model(folder / "model.keras", compile=False), card
+    except FileNotFoundError:
+        raise WeightsError(f"{folder} holds no finished run: no card.json") from None
+    except Exception as error:  # A damaged archive raises half a dozen kinds of error.
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(f"{folder} is damaged ({reason}); train it anew") from None
 
 
 def machine() -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import tensorflow as tf
 
 from atelier.errors import SettingsError
+from atelier.files import atomic_path
 
 
 def missing(package: str, extra: str = "export") -> str:
@@ -29,6 +31,43 @@ def require(packages: Iterable[tuple[str, str]]) -> None:
     for package, extra in packages:
         if importlib.util.find_spec(package) is None:
             raise SettingsError(missing(package, extra))
+
+
+def write_litert(
+    function: Callable,
+    signature: tf.TensorSpec,
+    kind: Literal["float32", "float16", "int8"],
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = True,
+) -> None:
+    """Writes a function of TensorFlow's as a .tflite file, whole or not at all.
+
+    Args:
+        function: of one tensor, to a dictionary of tensors.
+        signature: of the tensor, with its name.
+        kind: float16 keeps weights in 16 bits; int8 makes 8 bits of what the function marks by
+            fake quantisation.
+        path: where to.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        OutputError: the file exists, or cannot be written.
+    """
+    module = tf.Module()
+    module.call = tf.function(function, input_signature=[signature], autograph=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of a representative data set, which marks do without.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [module.call.get_concrete_function()], module
+        )
+        if kind != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if kind == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
 
 
 def open_litert(path: str | os.PathLike, threads: int = 1):

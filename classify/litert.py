@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -26,8 +25,8 @@ import tensorflow as tf
 from scipy.special import erf, expit
 
 from atelier.errors import SettingsError
-from atelier.files import atomic_path
 from atelier.images import load_image, sample
+from atelier.runtimes import write_litert
 from classify.data import SIDE, to_float
 from classify.folding import deployable, walker
 from classify.networks import Network
@@ -79,20 +78,7 @@ def to_litert(
         return {"probabilities": walk(operations, operations.enter(image))}
 
     signature = tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32, name="image")
-    module = tf.Module()
-    module.classify = tf.function(classify, input_signature=[signature], autograph=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of a representative data set, which ours needs none of.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [module.classify.get_concrete_function()], module
-        )
-        if kind != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if kind == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        content = converter.convert()
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(content)
+    write_litert(classify, signature, kind, path, overwrite=overwrite)
 
 
 def patches(names: Sequence[str]) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from atelier.errors import WeightsError
+from atelier.runs import load_run
 from atelier.weights import card as read_card
 from atelier.weights import load_embedded
 from classify.config import NetworkConfig
@@ -89,16 +89,7 @@ class Network:
         Raises:
             WeightsError: the folder holds no finished run, or a damaged one.
         """
-        folder = Path(folder)
-        try:
-            card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-            config_of(card)
-            return cls(keras.saving.load_model(folder / "model.keras", compile=False), card)
-        except FileNotFoundError:
-            raise WeightsError(f"{folder} holds no finished run: no card.json") from None
-        except Exception as error:  # A damaged archive raises half a dozen kinds of error.
-            reason = " ".join(str(error).split())[:160]
-            raise WeightsError(f"{folder} is damaged ({reason}); train it anew") from None
+        return cls(*load_run(folder, config_of))
 
 
 def _logits(forward, images: np.ndarray, views: int) -> np.ndarray:

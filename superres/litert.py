@@ -17,7 +17,6 @@ unless a size is given, as GPU delegates want it.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,8 +24,8 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.files import atomic_path
 from atelier.images import sample
+from atelier.runtimes import write_litert
 from superres import data, degradation, topology
 from superres.color import RANGE
 from superres.layers import interpolation_kernel
@@ -77,20 +76,7 @@ def to_litert(
         return {"upscaled": tf.nn.depth_to_space(pixels, network.scale)}
 
     signature = tf.TensorSpec((1, *(size or (None, None)), 1), tf.float32, name="luma")
-    module = tf.Module()
-    module.upscale = tf.function(upscale, input_signature=[signature])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of a representative data set, which ours needs none of.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [module.upscale.get_concrete_function()], module
-        )
-        if kind != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if kind == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        content = converter.convert()
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(content)
+    write_litert(upscale, signature, kind, path, overwrite=overwrite)
 
 
 def calibration_pictures(scale: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError, SettingsError, WeightsError
-from atelier.runs import KeepRun, RunFolder, machine
+from atelier.runs import KeepRun, RunFolder, load_run, machine
 
 EPOCHS = 4
 
@@ -385,3 +385,31 @@ def test_the_machine_is_told_without_proc(monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert f"{os.cpu_count()} cores" in machine()
+
+
+# === What a finished run leaves ===
+
+
+def test_finished_run_is_loaded_with_its_card(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    RunFolder(tmp_path, Config()).finish(model, {"network": "small"})
+    found, card = load_run(tmp_path)
+    assert card == {"network": "small"}
+    for one, other in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_card_that_the_check_refuses_is_damaged(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    RunFolder(tmp_path, Config()).finish(model, {"network": "small"})
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_run(tmp_path, lambda card: card["shape"])
+    (tmp_path / "model.keras").write_bytes(b"no archive")
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_run(tmp_path)
+
+
+def test_unfinished_run_is_one_line(tmp_path):
+    with pytest.raises(WeightsError, match=r"holds no finished run"):
+        load_run(tmp_path)
