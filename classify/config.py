@@ -15,8 +15,7 @@ class NetworkConfig:
     network: Literal["report", "strong"] = "report"
     """The report's, which has one shape, or the one worth using."""
     widths: tuple[int, ...] = (64, 256, 256)
-    """Of `strong`: channels of its groups; after each but the first convolution of a group the
-    sides are halved."""
+    """Of `strong`: channels of its groups, each of which halves the sides."""
     depth: int = 2
     """Of `strong`: convolutions a group. From 3 on, those after the first are a residual."""
     activation: Literal["relu", "silu", "gelu"] = "gelu"
