@@ -138,6 +138,12 @@ def report(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
+def report_failure(name: str, error: Exception) -> None:
+    """One line on standard error for an input that failed: its name, unless it is in the reason."""
+    message = str(error)
+    report(message if name in message else f"{name}: {message}")
+
+
 def say(message: str) -> None:
     """One line on standard error."""
     print(message, file=sys.stderr)
@@ -254,8 +260,7 @@ def for_each(items: Iterable[tuple[str, Callable[[], object]]]) -> int:
         try:
             work()
         except (ImageError, OutputError) as error:
-            message = str(error)
-            report(message if name in message else f"{name}: {message}")
+            report_failure(name, error)
             failed = True
     return SOME_FAILED if failed else DONE
 

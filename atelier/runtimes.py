@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError
@@ -79,6 +80,28 @@ def open_litert(path: str | os.PathLike, threads: int = 1):
         except ImportError:
             Interpreter = tf.lite.Interpreter
         return Interpreter(model_path=os.fspath(path), num_threads=threads)
+
+
+def litert_function(
+    path: str | os.PathLike, threads: int = 1
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A .tflite file of one input and one output as a function of arrays.
+
+    Memory is laid out anew only when the shape changes from one call to the next.
+    """
+    interpreter = open_litert(path, threads)
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.allocate_tensors()
+
+    def call(array: np.ndarray) -> np.ndarray:
+        if tuple(interpreter.get_input_details()[0]["shape"]) != array.shape:
+            interpreter.resize_tensor_input(given["index"], array.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], array)
+        interpreter.invoke()
+        return interpreter.get_tensor(made["index"])
+
+    return call
 
 
 def open_onnx(path: str | os.PathLike):

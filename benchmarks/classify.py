@@ -31,7 +31,7 @@ from atelier import cli
 from atelier.errors import DataError
 from atelier.files import read_table
 from atelier.runs import machine
-from atelier.runtimes import open_litert
+from atelier.runtimes import litert_function
 from classify import data as cifar
 from classify.litert import to_litert
 from classify.networks import WEIGHTS, Network, compiled, load
@@ -106,7 +106,7 @@ def pictures_a_second(network: Network, images: np.ndarray, threads: int) -> dic
         for kind in ("float32", "int8"):
             path = Path(folder) / f"{kind}.tflite"
             to_litert(network, path, kind, calibration=images[:200])
-            sides[f"litert-{kind}"] = _runner(path, threads)
+            sides[f"litert-{kind}"] = litert_function(path, threads)
         rates = {}
         for size, repeats in ((1, 60), (64, 6)):
             batch = cifar.to_float(images[:size])
@@ -121,42 +121,21 @@ def pictures_a_second(network: Network, images: np.ndarray, threads: int) -> dic
     return rates
 
 
-def _runner(path: Path, threads: int):
-    interpreter = open_litert(path, threads)
-    given = interpreter.get_input_details()[0]["index"]
-    made = interpreter.get_output_details()[0]["index"]
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        if tuple(interpreter.get_input_details()[0]["shape"]) != batch.shape:
-            interpreter.resize_tensor_input(given, batch.shape)
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(given, batch)
-        interpreter.invoke()
-        return interpreter.get_tensor(made)
-
-    interpreter.allocate_tensors()
-    return run
-
-
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(BenchmarkArguments, argv, prog="python -m benchmarks.classify")
     if arguments.threads:
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     data = cifar.load_cifar10(arguments.data)
+    runs = {}
     for name, folder in (("report", arguments.report), ("strong", arguments.strong)):
-        if folder is not None and not (folder / "card.json").exists():
+        if folder is None:
+            runs[name] = WEIGHTS / f"{name}.csv", WEIGHTS / f"{name}.json"
+            continue
+        if not (folder / "card.json").exists():
             config = dataclasses.replace(PRESETS[name], data=arguments.data, out=folder)
             train(config, data=data)
-    runs = {
-        name: (WEIGHTS / f"{stored}.csv", WEIGHTS / f"{stored}.json")
-        if folder is None
-        else (folder / "history.csv", folder / "card.json")
-        for name, stored, folder in (
-            ("report", "report", arguments.report),
-            ("strong", "strong", arguments.strong),
-        )
-    }
+        runs[name] = folder / "history.csv", folder / "card.json"
     epochs = {
         name: {goal: epochs_to(*files, value) for goal, value in GOALS.items()}
         for name, files in runs.items()

@@ -29,6 +29,7 @@ import tensorflow as tf
 from atelier import cli
 from atelier.images import load_image, resize, sample
 from atelier.runs import machine
+from atelier.runtimes import litert_function
 from superres.color import RANGE
 from superres.config import NetworkConfig
 from superres.layers import interpolation_kernel
@@ -148,18 +149,12 @@ def torch_seconds(python: Path, model, config: NetworkConfig, luma: np.ndarray, 
 
 def litert(kind: str, network, luma: np.ndarray, threads: int, folder: Path) -> Callable:
     """A function that runs a frame through an exported .tflite file and returns its result."""
-    from ai_edge_litert.interpreter import Interpreter
-
     path = folder / f"{kind}.tflite"
     to_litert(network, path, kind, size=luma.shape)
-    interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
-    interpreter.allocate_tensors()
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    forward = litert_function(path, threads or os.cpu_count())
 
     def run() -> np.ndarray:
-        interpreter.set_tensor(given["index"], luma[None, ..., None] / np.float32(RANGE))
-        interpreter.invoke()
-        return interpreter.get_tensor(made["index"])[0, ..., 0] * np.float32(RANGE)
+        return forward(luma[None, ..., None] / np.float32(RANGE))[0, ..., 0] * np.float32(RANGE)
 
     return run
 

@@ -19,7 +19,7 @@ import tyro
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.files import refuse_existing
-from atelier.runtimes import open_litert, open_onnx, require
+from atelier.runtimes import litert_function, open_onnx, require
 from classify import calibration
 from classify.data import load_cifar10, to_float
 from classify.litert import patches, to_litert
@@ -70,7 +70,7 @@ def run_file(path: Path, images: np.ndarray) -> np.ndarray:
     Raises:
         SettingsError: its runtime is missing.
     """
-    forward = (_onnx if path.suffix == ".onnx" else _litert)(path)
+    forward = (_onnx if path.suffix == ".onnx" else litert_function)(path)
     parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     return np.concatenate([forward(to_float(part)) for part in parts])
 
@@ -78,20 +78,6 @@ def run_file(path: Path, images: np.ndarray) -> np.ndarray:
 def _onnx(path: Path):
     session = open_onnx(path)
     return lambda images: session.run(None, {"image": images.transpose(0, 3, 1, 2)})[0]
-
-
-def _litert(path: Path):
-    interpreter = open_litert(path)
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def forward(images):
-        interpreter.resize_tensor_input(given["index"], images.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(given["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(made["index"])
-
-    return forward
 
 
 def keras_probabilities(network: Network, images: np.ndarray) -> np.ndarray:

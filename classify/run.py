@@ -132,8 +132,7 @@ def run(
 
     def fail(item: cli.Input, error: AtelierError) -> None:
         failures.append(item)
-        text = str(error)
-        cli.report(text if item.name in text else f"{item.name}: {text}")
+        cli.report_failure(item.name, error)
 
     def read() -> Iterator[_Read]:
         bar = tqdm(inputs, leave=False, disable=not sys.stderr.isatty(), unit="picture")

@@ -22,7 +22,7 @@ from atelier import cli
 from atelier.errors import OutputError, SettingsError
 from atelier.files import refuse_existing
 from atelier.images import load_image, resize, sample
-from atelier.runtimes import open_litert, open_onnx, require
+from atelier.runtimes import litert_function, open_onnx, require
 from superres import data, degradation
 from superres.color import RANGE
 from superres.hls import SIZE, to_hls
@@ -72,14 +72,7 @@ def run_file(path: Path, luma: np.ndarray) -> np.ndarray:
     if path.suffix == ".onnx":
         (result,) = open_onnx(path).run(None, {"luma": source.transpose(0, 3, 1, 2)})
         return result[0, 0] * np.float32(RANGE)
-    interpreter = open_litert(path)
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-    if tuple(given["shape"]) != source.shape:
-        interpreter.resize_tensor_input(given["index"], source.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], source)
-    interpreter.invoke()
-    return interpreter.get_tensor(made["index"])[0, ..., 0] * np.float32(RANGE)
+    return litert_function(path)(source)[0, ..., 0] * np.float32(RANGE)
 
 
 def compare(network: Network, path: Path, size: tuple[int, int] | None = None) -> Fidelity:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.runtimes import missing, open_litert, open_onnx, require
+from atelier.runtimes import litert_function, missing, open_litert, open_onnx, require, write_litert
 
 
 @pytest.fixture
@@ -39,6 +39,19 @@ def test_litert_file_runs(doubling):
 def test_tensorflows_own_interpreter_stands_in(doubling, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     assert doubled(doubling) == [2, 4, 6]
+
+
+def test_litert_file_is_a_function_of_any_size_that_it_allows(tmp_path):
+    write_litert(
+        lambda x: {"y": 2 * x},
+        tf.TensorSpec((None, 3), tf.float32, name="x"),
+        "float32",
+        tmp_path / "x.tflite",
+    )
+    double = litert_function(tmp_path / "x.tflite", threads=2)
+    for rows in (2, 2, 5, 1):
+        x = np.arange(3 * rows, dtype=np.float32).reshape(rows, 3)
+        np.testing.assert_array_equal(double(x), 2 * x)
 
 
 def test_onnx_file_runs(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import SettingsError
+from atelier.runtimes import open_litert
 from superres import export
 from superres.config import NetworkConfig
 from superres.export import HELD_OUT, compare, main, run_file, to_litert
@@ -110,7 +111,7 @@ def test_without_check_nothing_is_measured(fixed, tmp_path, capsys, monkeypatch)
 def test_size_is_fixed_where_asked(fixed, tmp_path, capsys):
     arguments = ["--format", "litert-float32", "--size", "24", "32", "--out", str(tmp_path)]
     assert main([str(fixed), *arguments, "--json"]) == 0
-    (given,) = export.open_litert(tmp_path / "fixed-float32.tflite").get_input_details()
+    (given,) = open_litert(tmp_path / "fixed-float32.tflite").get_input_details()
     assert given["shape"].tolist() == [1, 24, 32, 1]
     assert records(capsys)[0]["exact"]
 

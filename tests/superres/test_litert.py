@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError, SettingsError
+from atelier.runtimes import open_litert
 from superres.config import NetworkConfig
 from superres.data import luma_8_bit
-from superres.export import open_litert, run_file
+from superres.export import run_file
 from superres.integer import IntegerNetwork
 from superres.litert import best_range, calibration_pictures, to_litert
 from superres.metrics import psnr
