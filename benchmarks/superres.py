@@ -187,14 +187,11 @@ def measure(arguments: BenchmarkArguments) -> dict[str, list[float]]:
     }
     expected = sides["Keras layers, floats"]()[0, ..., 0] * RANGE
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            for kind in ("float32", "int8"):
-                side = litert(kind, floats, luma, arguments.threads, Path(folder))
-                sides[f"LiteRT, {kind}"] = side
-            # How near int8 comes, `superres.export` measures: it is not the same.
-            _check(sides["LiteRT, float32"](), expected, "LiteRT")
-        except ImportError:
-            cli.say("LiteRT is left out: pip install 'atelier-vision[export]'")
+        for kind in ("float32", "int8"):
+            side = litert(kind, floats, luma, arguments.threads, Path(folder))
+            sides[f"LiteRT, {kind}"] = side
+        # How near int8 comes, `superres.export` measures: it is not the same.
+        _check(sides["LiteRT, float32"](), expected, "LiteRT")
         times = {name: [] for name in sides}
         for _ in range(arguments.repeats + 1):
             for name, side in sides.items():

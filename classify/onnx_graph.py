@@ -10,17 +10,10 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
-from atelier.errors import SettingsError
-from atelier.files import atomic_path
-from atelier.runtimes import missing
+from atelier.onnx_graph import OnnxGraph
 from classify.data import CLASSES, SIDE
 from classify.folding import deployable, walker
 from classify.networks import Network
-
-OPSET, IR_VERSION = 17, 8
-"""Old enough for the runtimes of 2022."""
 
 
 def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True) -> None:
@@ -35,44 +28,30 @@ def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True
         SettingsError: the package `onnx` is missing.
         OutputError: the file exists, or cannot be written.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise SettingsError(missing("onnx")) from None
-    nodes = _Nodes(onnx)
-    walker(deployable(network))(nodes, "image")
-    image, probabilities = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *shape])
-        for name, shape in (("image", (3, SIDE, SIDE)), ("probabilities", (len(CLASSES),)))
+    graph = _Graph()
+    walker(deployable(network))(graph, "image")
+    graph.write(
+        path,
+        name="classify",
+        description=f"Classifies RGB pictures / 255 as one of {', '.join(CLASSES)}.",
+        input={"image": ("batch", 3, SIDE, SIDE)},
+        output={"probabilities": ("batch", len(CLASSES))},
+        overwrite=overwrite,
     )
-    graph = onnx.helper.make_graph(
-        nodes.nodes, "classify", [image], [probabilities], nodes.constants
-    )
-    model = onnx.helper.make_model(
-        graph,
-        ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        producer_name="atelier-vision",
-        doc_string=f"Classifies RGB pictures / 255 as one of {', '.join(CLASSES)}.",
-    )
-    onnx.checker.check_model(model, full_check=True)
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(model.SerializeToString())
 
 
-class _Nodes:
+class _Graph(OnnxGraph):
     """`classify.folding.Operations` that append nodes; a tensor is its name."""
 
-    def __init__(self, onnx):
-        self.onnx = onnx
-        self.nodes, self.constants = [], []
+    def __init__(self):
+        super().__init__()
         self.flattened: dict[str, tuple[int, int, int]] = {}
 
     def convolve(self, x: str, kernel, bias, padding: str, name: str) -> str:
         sides = kernel.shape[:2]
         borders = [side // 2 if padding == "same" else 0 for side in sides]
-        weights = self._constant(kernel.transpose(3, 2, 0, 1), f"{name}/kernel")
-        inputs = [x, weights, self._constant(bias, f"{name}/bias")]
+        weights = self.constant(kernel.transpose(3, 2, 0, 1), f"{name}/kernel")
+        inputs = [x, weights, self.constant(bias, f"{name}/bias")]
         return self.node("Conv", inputs, name, kernel_shape=list(sides), pads=borders * 2)
 
     def max_pool(self, x: str, name: str) -> str:
@@ -87,7 +66,7 @@ class _Nodes:
         if kind == "silu":
             return self.node("Mul", [x, self.node("Sigmoid", [x], f"{name}/sigmoid")], name)
         root, one, half = (
-            self._constant(value, f"{name}/{label}")
+            self.constant(value, f"{name}/{label}")
             for value, label in ((2**0.5, "root"), (1, "one"), (0.5, "half"))
         )
         y = self.node("Erf", [self.node("Div", [x, root], f"{name}/scaled")], f"{name}/erf")
@@ -105,19 +84,8 @@ class _Nodes:
         if x in self.flattened:  # Channels came last there, and come first here.
             rows = kernel.reshape(*self.flattened[x], -1)
             kernel = rows.transpose(2, 0, 1, 3).reshape(kernel.shape)
-        weights = self._constant(kernel, f"{name}/kernel")
-        return self.node("Gemm", [x, weights, self._constant(bias, f"{name}/bias")], name)
+        weights = self.constant(kernel, f"{name}/kernel")
+        return self.node("Gemm", [x, weights, self.constant(bias, f"{name}/bias")], name)
 
     def softmax(self, x: str, name: str) -> str:
         return self.node("Softmax", [x], name, axis=1)
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
-        """Appends a node, and names its output."""
-        node = self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
-        self.nodes.append(node)
-        return output
-
-    def _constant(self, value, name: str) -> str:
-        array = np.ascontiguousarray(value, np.float32).reshape(np.shape(value))
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        return name

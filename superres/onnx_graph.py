@@ -13,15 +13,10 @@ import os
 
 import numpy as np
 
-from atelier.errors import SettingsError
-from atelier.files import atomic_path
-from atelier.runtimes import missing
+from atelier.onnx_graph import OnnxGraph
 from superres import topology
 from superres.layers import interpolation_kernel
 from superres.networks import Network
-
-OPSET, IR_VERSION = 17, 8
-"""Old enough for the runtimes of 2022."""
 
 
 def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True) -> None:
@@ -36,41 +31,28 @@ def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True
         SettingsError: the package `onnx` is missing, or the network is not our own.
         OutputError: the file exists, or cannot be written.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise SettingsError(missing("onnx")) from None
-    nodes = _Nodes(onnx, network)
-    config = network.config
-    x = topology.whole(config, nodes, "luma")
+    graph, config = _Graph(network), network.config
+    x = topology.whole(config, graph, "luma")
     # With one channel in the end, DepthToSpace's two modes are one; its order is PixelShuffle's.
-    nodes.node("DepthToSpace", [x], "upscaled", blocksize=config.scale)
-    sides = [[f"{n}height", f"{n}width"] for n in ("", f"{config.scale}*")]
-    luma, upscaled = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 1, *side])
-        for name, side in zip(("luma", "upscaled"), sides, strict=True)
+    graph.node("DepthToSpace", [x], "upscaled", blocksize=config.scale)
+    sides = [("batch", 1, f"{n}height", f"{n}width") for n in ("", f"{config.scale}*")]
+    graph.write(
+        path,
+        name="superres",
+        description=f"Upscales luma / 256 (BT.601, 16 to 235) by {config.scale}.",
+        input={"luma": sides[0]},
+        output={"upscaled": sides[1]},
+        overwrite=overwrite,
     )
-    graph = onnx.helper.make_graph(nodes.nodes, "superres", [luma], [upscaled], nodes.constants)
-    model = onnx.helper.make_model(
-        graph,
-        ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        producer_name="atelier-vision",
-        doc_string=f"Upscales luma / 256 (BT.601, 16 to 235) by {config.scale}.",
-    )
-    onnx.checker.check_model(model, full_check=True)
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(model.SerializeToString())
 
 
-class _Nodes:
+class _Graph(OnnxGraph):
     """`superres.topology.Operations` that append nodes; a tensor is its name."""
 
-    def __init__(self, onnx, network: Network):
-        self.onnx = onnx
+    def __init__(self, network: Network):
+        super().__init__()
         self.config, self.formats = network.config, network.formats
         self.kernels = topology.kernels(network)
-        self.nodes, self.constants = [], []
 
     def convolve(self, x: str, name: str) -> str:
         depthwise = topology.is_depthwise(name)
@@ -96,28 +78,17 @@ class _Nodes:
         format = self.formats[name]
         name = f"{name}_quantize"
         scale = 2.0**format.fraction
-        x = self.node("Mul", [x, self._constant(scale, f"{name}/scale")], f"{name}/scaled")
-        x = self.node("Add", [x, self._constant(0.5, f"{name}/half")], f"{name}/raised")
+        x = self.node("Mul", [x, self.constant(scale, f"{name}/scale")], f"{name}/scaled")
+        x = self.node("Add", [x, self.constant(0.5, f"{name}/half")], f"{name}/raised")
         x = self.node("Floor", [x], f"{name}/floor")
         ends = ((format.lowest, "lowest"), (format.highest, "highest"))
-        bounds = [self._constant(end, f"{name}/{label}") for end, label in ends]
+        bounds = [self.constant(end, f"{name}/{label}") for end, label in ends]
         x = self.node("Clip", [x, *bounds], f"{name}/codes")
-        return self.node("Mul", [x, self._constant(1 / scale, f"{name}/unit")], name)
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
-        """Appends a node, and names its output."""
-        node = self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
-        self.nodes.append(node)
-        return output
+        return self.node("Mul", [x, self.constant(1 / scale, f"{name}/unit")], name)
 
     def _conv(self, x: str, name: str, kernel: np.ndarray, group: int) -> str:
         sides = kernel.shape[2:]
         borders = [side // 2 for side in sides]
-        weights = self._constant(kernel, f"{name}/kernel")
+        weights = self.constant(kernel, f"{name}/kernel")
         attributes = {"kernel_shape": list(sides), "pads": borders * 2, "group": group}
         return self.node("Conv", [x, weights], name, **attributes)
-
-    def _constant(self, value, name: str) -> str:
-        array = np.ascontiguousarray(value, np.float32).reshape(np.shape(value))
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        return name
