@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +16,6 @@ from atelier.errors import WeightsError
 from cartoon.deeplab import build_deeplabv3
 
 URL = "https://download.pytorch.org/models/deeplabv3_resnet101_coco-586e9e4e.pth"
-FILE = URL.rsplit("/", 1)[1]
 """244,545,539 bytes; trained on the pictures of COCO 2017 that show a class of Pascal VOC."""
 
 SHA256_PREFIX = "586e9e4e"
@@ -68,17 +65,7 @@ def fetch_checkpoint(*, option: str = "--deeplab-weights FILE") -> Path:
     Raises:
         WeightsError: it cannot be fetched, or what came is something else.
     """
-    for _ in range(2):  # What is wrong may have lain in the cache since an interrupted download.
-        path = stored.fetch(URL, None, option=option)
-        with open(path, "rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest().startswith(SHA256_PREFIX):
-                return path
-        with contextlib.suppress(OSError):  # Of a cache that others own.
-            path.unlink()
-    raise WeightsError(
-        f"{FILE} came with another content than the published one: try again, or download {URL} "
-        f"elsewhere and pass {option}"
-    )
+    return stored.fetch(URL, option=option, sha256_prefix=SHA256_PREFIX)
 
 
 def load_torchvision(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:

@@ -7,7 +7,9 @@ variable, and `NAME.json` is its card: what trained it, on what, how long, and h
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,28 +83,45 @@ def card(name: str, folder: Path = HERE) -> dict:
     return json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def fetch(url: str, file_hash: str | None, *, option: str) -> Path:
+def fetch(
+    url: str, file_hash: str | None = None, *, option: str, sha256_prefix: str | None = None
+) -> Path:
     """A published file from Keras' cache (`KERAS_HOME`), fetched on first use, checked by hash.
 
     Args:
         url: where it is published.
-        file_hash: its published md5 or sha256; None if the caller checks what came.
+        file_hash: its published md5 or sha256.
         option: the flag by which a user may pass a local copy, for the message.
+        sha256_prefix: what its sha256 begins with, in lower case, where no more is published. A
+            file in the cache that has another one is deleted and fetched anew, once.
 
     Raises:
         WeightsError: it cannot be fetched, or what came is something else.
     """
     name = url.rsplit("/", 1)[1]
-    advice = f"connect to the network once, or download {url} elsewhere and pass {option}"
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras' progress is no result of a command.
-            path = keras.utils.get_file(name, url, cache_subdir="models", file_hash=file_hash)
-    except Exception as error:  # get_file raises bare Exception when it is offline.
-        reason = " ".join(str(error).split())[:160]
-        raise WeightsError(
-            f"{name} is missing and cannot be fetched ({reason}): {advice}"
-        ) from None
-    return Path(path)
+    elsewhere = f"download {url} elsewhere and pass {option}"
+    for _ in range(2):  # What is wrong may have lain in the cache since an interrupted download.
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # Its progress is no result of a command.
+                path = keras.utils.get_file(name, url, cache_subdir="models", file_hash=file_hash)
+            if sha256_prefix is None or _sha256(path).startswith(sha256_prefix):
+                return Path(path)
+        except Exception as error:  # get_file raises bare Exception when it is offline.
+            reason = " ".join(str(error).split())[:160]
+            raise WeightsError(
+                f"{name} is missing and cannot be fetched ({reason}): connect to the network once, "
+                f"or {elsewhere}"
+            ) from None
+        with contextlib.suppress(OSError):  # Of a cache that others own.
+            os.unlink(path)
+    raise WeightsError(
+        f"{name} came with another content than the published one: try again, or {elsewhere}"
+    )
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _by_key(model: keras.Model) -> dict[str, keras.Variable]:

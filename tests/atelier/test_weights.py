@@ -129,6 +129,7 @@ def test_weights_of_another_network_are_one_line(tmp_path):
 
 CONTENT = b"the weights" * 5000
 GOOD = hashlib.md5(CONTENT).hexdigest()
+PREFIX = hashlib.sha256(CONTENT).hexdigest()[:8]
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -235,6 +236,63 @@ def test_a_bad_file_is_not_taken_the_next_time(cache):
         for _ in range(2):
             refusal(stored.fetch, f"{address}/net.h5", "0" * 32, option="--w")
         assert len(asked) == 2
+
+
+def test_the_beginning_of_a_hash_is_understood(cache):
+    with serve() as (address, asked):
+        url = f"{address}/net.h5"
+        for _ in range(2):
+            path = stored.fetch(url, option="--w", sha256_prefix=PREFIX)
+            assert path == cache / "net.h5"
+            assert path.read_bytes() == CONTENT
+        assert asked == ["/net.h5"]
+    # And with the server gone.
+    assert stored.fetch(url, option="--w", sha256_prefix=PREFIX).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("cached", [b"", CONTENT[:100], CONTENT[::-1]])
+def test_another_beginning_of_a_hash_in_the_cache_is_fetched_anew(cache, cached):
+    cache.mkdir()
+    (cache / "net.h5").write_bytes(cached)
+    with serve() as (address, asked):
+        url = f"{address}/net.h5"
+        for _ in range(2):
+            path = stored.fetch(url, option="--w", sha256_prefix=PREFIX)
+            assert path.read_bytes() == CONTENT
+        assert asked == ["/net.h5"]
+
+
+@pytest.mark.parametrize("file_hash", [None, GOOD])
+def test_what_begins_with_another_hash_is_one_line_and_not_kept(cache, file_hash):
+    with serve() as (address, asked):
+        url = f"{address}/net.h5"
+        said = refusal(stored.fetch, url, file_hash, option="--w FILE", sha256_prefix="0" * 8)
+        assert asked == ["/net.h5"] * 2
+    assert said == (
+        "net.h5 came with another content than the published one: try again, or download "
+        f"{url} elsewhere and pass --w FILE"
+    )
+    assert not list(cache.glob("*"))
+
+
+@pytest.mark.parametrize("cached", [None, CONTENT[:100]])
+def test_without_a_network_a_truncated_file_is_not_taken(cache, cached):
+    with serve() as (address, _):
+        pass
+    url = f"{address}/net.h5"
+    cache.mkdir()
+    if cached is not None:
+        (cache / "net.h5").write_bytes(cached)
+    said = refusal(stored.fetch, url, option="--w FILE", sha256_prefix=PREFIX)
+    assert said.startswith("net.h5 is missing and cannot be fetched (URL fetch failure")
+    assert said.endswith(f"download {url} elsewhere and pass --w FILE")
+
+
+def test_a_folder_in_the_files_place_is_one_line(cache):
+    (cache / "net.h5").mkdir(parents=True)
+    said = refusal(stored.fetch, "http://127.0.0.1/net.h5", option="--w FILE", sha256_prefix=PREFIX)
+    assert "Is a directory" in said
+    assert (cache / "net.h5").is_dir()
 
 
 def test_cards_are_json():

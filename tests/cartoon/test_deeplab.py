@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from atelier import weights as stored
 from atelier.errors import WeightsError
 from cartoon import deeplab_weights
 from cartoon.deeplab import CLASSES, ResizeLike, build_deeplabv3
@@ -272,43 +271,52 @@ def test_a_checkpoint_that_is_none(tmp_path):
 
 # === Fetching ===
 
+CONTENT = b"the weights" * 100
+
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """Stands for the network: gives what `contents` holds, one after the other, into a cache."""
-    contents, file = [], tmp_path / Path(URL).name
-
-    def fetch(url, file_hash, *, option):
-        assert (url, option) == (URL, "--weights FILE")
-        if not file.exists():
-            file.write_bytes(contents.pop(0))
-        return file
-
-    monkeypatch.setattr(stored, "fetch", fetch)
-    return file, contents
-
-
-def test_the_published_file_is_told_by_its_hash(published, monkeypatch):
-    file, contents = published
-    content = b"the weights"
-    prefix = hashlib.sha256(content).hexdigest()[:8]
+    """The file that is published and its place in the cache, which is empty."""
+    file = tmp_path / "published" / Path(URL).name
+    file.parent.mkdir()
+    file.write_bytes(CONTENT)
+    cache = tmp_path / "home" / "models"
+    cache.mkdir(parents=True)
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(cache.parent))
+    monkeypatch.setattr(deeplab_weights, "URL", file.as_uri())
+    prefix = hashlib.sha256(CONTENT).hexdigest()[:8]
     monkeypatch.setattr(deeplab_weights, "SHA256_PREFIX", prefix)
-    # Half of it lies in the cache, from an interrupted download.
-    file.write_bytes(content[:5])
-    contents.append(content)
+    return file, cache / file.name
+
+
+@pytest.mark.parametrize("cached", [None, CONTENT, CONTENT[:500], CONTENT[::-1]])
+def test_the_published_file_is_told_by_its_hash(published, cached):
+    file, place = published
+    if cached is not None:
+        place.write_bytes(cached)
     for _ in range(2):
-        assert fetch_checkpoint(option="--weights FILE") == file
-        assert file.read_bytes() == content
-    assert contents == []
+        assert fetch_checkpoint() == place
+        assert place.read_bytes() == CONTENT
+        file.unlink(missing_ok=True)
 
 
 def test_another_file_is_refused_and_not_kept(published):
-    file, contents = published
-    contents.extend([b"something else", b"something else"])
+    file, place = published
+    file.write_bytes(CONTENT[::-1])
+    assert refusal(deeplabv3_resnet101) == (
+        f"{file.name} came with another content than the published one: try again, or download "
+        f"{file.as_uri()} elsewhere and pass --deeplab-weights FILE"
+    )
+    assert not place.exists()
+
+
+def test_no_file_and_no_network(published):
+    file, place = published
+    file.unlink()
+    place.write_bytes(CONTENT[:500])
     said = refusal(fetch_checkpoint, option="--weights FILE")
-    assert said.startswith(f"{file.name} came with another content than the published one")
-    assert f"download {URL} elsewhere and pass --weights FILE" in said
-    assert not file.exists()
+    assert said.startswith(f"{file.name} is missing and cannot be fetched (")
+    assert said.endswith(f"download {file.as_uri()} elsewhere and pass --weights FILE")
 
 
 def test_the_hash_is_that_in_the_files_name():
