@@ -7,10 +7,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
+from atelier.movies import is_full_range, is_rgb
 from superres.tiles import TiledNetwork
-
-MAX_FRAME_PIXELS = 8192 * 4320
-"""The largest frames that H.264 has a level for."""
 
 _BORDER = 4
 
@@ -56,17 +54,6 @@ class FrameEnlarger:
         if is_rgb(frame):
             options = {"dst_color_range": levels, "dst_colorspace": Colorspace.ITU709}
         return frame.reformat(*self._size, "yuv420p", **options)
-
-
-def is_rgb(frame: av.VideoFrame) -> bool:
-    """Whether a frame is coded in RGB or with a palette; it becomes BT.709 in studio range."""
-    return frame.format.is_rgb or frame.format.has_palette
-
-
-def is_full_range(frame: av.VideoFrame) -> bool:
-    """Whether luma goes from 0 to 255 instead of from 16 to 235."""
-    full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    return full and not is_rgb(frame)
 
 
 def pixels(plane) -> np.ndarray:

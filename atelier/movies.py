@@ -1,0 +1,348 @@
+"""Videos in, frame by frame; and out as H.264, with all but the pictures as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import ColorRange, Colorspace
+
+from atelier.errors import ImageError, OutputError, SettingsError
+from atelier.files import atomic_path
+from atelier.progress import OnStep, Step
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+"""The suffixes by which videos are found."""
+
+WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""The formats, by suffix, that hold H.264 and the sound of most other files."""
+
+MAX_FRAME_PIXELS = 8192 * 4320
+"""The largest frames that H.264 has a level for."""
+
+CRF = 17
+"""x264's constant rate factor: at 17 its losses are hardly seen."""
+
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+
+# ITU-T H.273, Table 4, as in FFmpeg's AVColorSpace.
+_BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
+_MATRICES = {
+    _BT709: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+"""As swscale has them; what is not among them is BT.601."""
+
+Change = Callable[[av.VideoFrame], av.VideoFrame]
+"""Makes of a decoded frame the one to be written: yuv420p with even sides, all of one size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Movie:
+    """A video that was written."""
+
+    path: Path
+    """The file."""
+    width: int
+    """Of the frames as they are stored, before any rotation that the file asks for."""
+    height: int
+    """Likewise."""
+    frames: int
+    """How many there are."""
+
+
+def change_movie(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    start: Callable[[av.VideoStream], Change],
+    *,
+    on_step: OnStep | None = None,
+    overwrite: bool = True,
+) -> Movie:
+    """Changes each frame of a video and writes an H.264 file, whole or not at all.
+
+    Times of frames, sound, colours, pixel aspect and rotation stay as they are. One frame is held
+    at a time.
+
+    Args:
+        source: a file that FFmpeg reads.
+        out: a .mp4, .m4v, .mov or .mkv file.
+        start: called once, with the stream of pictures; gives what is then called for each frame.
+        on_step: called after each frame; the total is the file's own count, or an estimate. If it
+            returns True, the run ends.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ImageError: the file cannot be read, is damaged or has no picture, or frames are too large.
+        OutputError: `out` exists, cannot be written, or cannot hold this sound.
+        SettingsError: a suffix that is no such format.
+        KeyboardInterrupt: `on_step` ended the run; nothing is written.
+    """
+    out, name = Path(out), os.fspath(source)
+    if out.suffix.lower() not in WRITABLE:
+        raise SettingsError(f"{out}: videos are written as {', '.join(WRITABLE)}")
+    with open_movie(name) as container, atomic_path(out, overwrite=overwrite) as temporary:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise ImageError(f"{name}: there is no picture in this file")
+        if stream.width * stream.height > MAX_FRAME_PIXELS:
+            size = f"{stream.width}×{stream.height}"
+            raise ImageError(f"{name}: {size} is more than {MAX_FRAME_PIXELS:,} pixels")
+        change = start(stream)
+        with MovieWriter(temporary, container, stream, name=str(out)) as writer:
+            for item in read_movie(name, container, stream):
+                if isinstance(item, av.Packet):
+                    writer.copy(item)
+                    continue
+                frame = change(item)
+                writer.write(frame, item)
+                total = max(writer.frames, frames_in(container, stream))
+                step = Step(writer.frames, total, {}, lambda f=frame: to_rgb(f))
+                if on_step is not None and on_step(step):
+                    raise KeyboardInterrupt
+            if not writer.frames:
+                raise ImageError(f"{name}: damaged or empty: there is not one whole frame")
+    return Movie(out, frame.width, frame.height, writer.frames)
+
+
+# === Reading ===
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """What FFmpeg says of a file that cannot be read, as an `ImageError`."""
+    try:
+        yield
+    except av.error.FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except av.FFmpegError as error:
+        known = isinstance(error, OSError)
+        reason = f"cannot be read ({error.strerror})" if known else "damaged, or not a video"
+        raise ImageError(f"{name}: {reason}") from None
+
+
+def open_movie(name: str) -> av.container.InputContainer:
+    """Opens a video; raises `ImageError` if that fails."""
+    with reading(name):
+        return av.open(name)
+
+
+def read_movie(name: str, container, stream) -> Iterator[av.VideoFrame | av.Packet]:
+    """The decoded frames of a stream and the packets of all sounds, as they come in the file.
+
+    Raises:
+        ImageError: the file is damaged or truncated.
+    """
+    stream.thread_type, end = "AUTO", 0.0
+    with reading(name):
+        for packet in container.demux(stream, *container.streams.audio):
+            if packet.pts is not None:
+                end = max(end, float(packet.pts * packet.time_base))
+            if packet.stream.index == stream.index:
+                yield from packet.decode()
+            elif packet.dts is not None:  # Else it marks the end.
+                yield packet
+    # Of the formats that people have, this one alone can end anywhere without an error.
+    seconds = (container.duration or 0) / av.time_base
+    if "matroska" in container.format.name and end < 0.9 * seconds - 1:
+        raise ImageError(f"{name}: truncated after {end:.1f} of {seconds:.1f} seconds")
+
+
+def frames_in(container, stream) -> int:
+    """The number of frames that a file says it has, or about how many its length makes."""
+    seconds = (container.duration or 0) / av.time_base
+    return stream.frames or round(seconds * (stream.average_rate or 0))
+
+
+# === Colours ===
+
+
+def is_rgb(frame: av.VideoFrame) -> bool:
+    """Whether a frame is coded in RGB or with a palette; it becomes BT.709 in studio range."""
+    return frame.format.is_rgb or frame.format.has_palette
+
+
+def is_full_range(frame: av.VideoFrame) -> bool:
+    """Whether luma goes from 0 to 255 instead of from 16 to 235."""
+    full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    return full and not is_rgb(frame)
+
+
+def color_matrix(frame: av.VideoFrame) -> int:
+    """The matrix of a frame's YCbCr, as H.273 numbers it.
+
+    Players take untagged video of up to 576 lines for BT.601 and larger for BT.709.
+    """
+    if is_rgb(frame):
+        return _BT709
+    if frame.colorspace != _UNSPECIFIED:
+        return frame.colorspace
+    return _BT601 if frame.height <= 576 and frame.width < 1280 else _BT709
+
+
+def to_rgb(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A frame's picture, with the matrix and the range that it was coded with.
+
+    Args:
+        frame: of any format.
+        size: width and height, if they are to be others than the frame's.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    source = {} if is_rgb(frame) else _coded(frame, "src")
+    width, height = size or (frame.width, frame.height)
+    frame = frame.reformat(width, height, "rgb24", dst_color_range=ColorRange.JPEG, **source)
+    return frame.to_ndarray()
+
+
+def from_rgb(image: np.ndarray, original: av.VideoFrame) -> av.VideoFrame:
+    """A picture coded with the matrix and the range that `MovieWriter` tags it with.
+
+    Args:
+        image: uint8 (H, W, 3), RGB; of odd sides the last row or column is left out.
+        original: the frame in whose place it comes.
+
+    Returns:
+        yuv420p.
+    """
+    height, width = (side // 2 * 2 for side in image.shape[:2])
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), "rgb24")
+    return frame.reformat(format="yuv420p", **_coded(original, "dst"))
+
+
+def _coded(frame: av.VideoFrame, side: str) -> dict:
+    """How a frame's YCbCr is coded, as arguments of `reformat`: of its `src` or its `dst`."""
+    return {
+        f"{side}_colorspace": _MATRICES.get(color_matrix(frame), Colorspace.ITU601),
+        f"{side}_color_range": ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG,
+    }
+
+
+# === Writing ===
+
+
+class MovieWriter:
+    """Writes changed frames, with their times, and packets of sound, as they come.
+
+    To be used in a `with` block, whose good end finishes the file.
+
+    Args:
+        path: the file, with one of the suffixes of `WRITABLE`.
+        container: the file that frames and sound come from.
+        stream: its stream of frames.
+        name: what errors call the file.
+
+    Raises:
+        OutputError: from all methods, if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, container, stream, *, name: str):
+        self.name, self.frames = name, 0
+        self._source, self._stream = container, stream
+        self._video, self._sounds, self._waiting = None, {}, []
+        self._last, self._after = None, 0
+        format = WRITABLE[path.suffix.lower()]
+        options = {} if format == "matroska" else {"movflags": "faststart"}
+        with self._writing():
+            self._container = av.open(os.fspath(path), "w", format=format, options=options)
+
+    def __enter__(self) -> MovieWriter:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if kind is not None or self._video is None:
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+                self._container.close()
+            return
+        with self._writing():
+            self._container.mux(self._video.encode())
+            self._container.close()
+
+    def copy(self, packet: av.Packet) -> None:
+        """Adds a packet of sound."""
+        if self._video is None:  # Streams are made from the first frame.
+            self._waiting.append(packet)
+            return
+        with self._writing():
+            packet.stream = self._sounds[packet.stream.index]
+            self._container.mux(packet)
+
+    def write(self, frame: av.VideoFrame, original: av.VideoFrame) -> None:
+        """Adds a changed frame, to be shown when `original` is."""
+        pts = self._after if original.pts is None else original.pts
+        if self._last is not None and pts <= self._last:
+            return  # Two frames for one instant: of these, players show one.
+        if self._video is None:
+            with self._writing():
+                self._start(frame, original)
+        self._last, self._after = pts, pts + max(1, original.duration or 0)
+        frame.pts, frame.time_base, frame.duration = pts, original.time_base, original.duration
+        frame.color_range = self._video.codec_context.color_range
+        frame.colorspace = self._video.codec_context.colorspace
+        with self._writing():
+            self._container.mux(self._video.encode(frame))
+        self.frames += 1
+        while self._waiting:
+            self.copy(self._waiting.pop(0))
+
+    def _start(self, frame: av.VideoFrame, original: av.VideoFrame) -> None:
+        """Makes the streams; what they say of colours, times and rotation is the source's.
+
+        The matrix is always said: untagged, enlarged frames would be taken for another.
+        """
+        source = self._stream
+        rate = source.average_rate or source.guessed_rate or 25
+        options = {"crf": str(CRF), "preset": "medium"}
+        self._video = self._container.add_stream("libx264", rate=rate, options=options)
+        context = self._video.codec_context
+        context.width, context.height, context.pix_fmt = frame.width, frame.height, "yuv420p"
+        context.time_base = original.time_base
+        if source.sample_aspect_ratio:
+            context.sample_aspect_ratio = source.sample_aspect_ratio
+        full = is_full_range(original)
+        context.color_range = ColorRange.JPEG if full else ColorRange.MPEG
+        context.color_primaries = original.color_primaries
+        context.color_trc = original.color_trc
+        context.colorspace = color_matrix(original)
+        matrix = original.side_data.get(SideData.DISPLAYMATRIX)
+        if matrix is not None:
+            self._video.set_display_matrix(np.frombuffer(matrix, np.int32).tolist())
+        for sound in self._source.streams.audio:
+            self._sounds[sound.index] = self._add_sound(sound)
+        for key in ("title", "artist", "date", "creation_time", "comment", "location"):
+            if key in self._source.metadata:
+                self._container.metadata[key] = self._source.metadata[key]
+
+    def _add_sound(self, sound: av.AudioStream) -> av.AudioStream:
+        """A stream for copies of another file's packets."""
+        try:
+            copied = self._container.add_stream_from_template(sound)
+        except ValueError:
+            raise OutputError(
+                f"cannot write {self.name}: this format cannot hold {sound.codec.name} sound; try "
+                f".mkv or .mov"
+            ) from None
+        # AVI does not say which channel is which, and MP4 must.
+        if sound.layout.name.endswith("channels") and sound.channels in _LAYOUTS:
+            copied.codec_context.layout = _LAYOUTS[sound.channels]
+        if "language" in sound.metadata:
+            copied.metadata["language"] = sound.metadata["language"]
+        return copied
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot write {self.name}: {reason}") from None
