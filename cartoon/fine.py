@@ -8,6 +8,8 @@ smooth curves along the edges, drawn with a pen as wide as the picture asks for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -29,12 +31,19 @@ VIVID = 1.15
 """By how much colours are stronger than the picture's."""
 
 
-def draw_fine(image: np.ndarray, config: CartoonConfig) -> np.ndarray:
+def draw_fine(
+    image: np.ndarray,
+    config: CartoonConfig,
+    *,
+    tones: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Draws a cartoon in the colours of the picture.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         config: alpha, smallest, smoothing and outline.
+        tones: of lightness to be used, (K,), ascending, or a function that gives them for a
+            histogram; without, `find_tones`.
 
     Returns:
         uint8 (H, W, 3).
@@ -43,12 +52,20 @@ def draw_fine(image: np.ndarray, config: CartoonConfig) -> np.ndarray:
     size = fit_size(image.shape, WORKING) if max(height, width) > WORKING else (height, width)
     small = smooth(resize(image, size), config.smoothing)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
-    tones = k_histogram(histogram(lab, 0), config.alpha, min(config.smallest, SMALLEST))
+    if tones is None:
+        tones = find_tones(histogram(lab, 0), config)
+    elif callable(tones):
+        tones = tones(histogram(lab, 0))
     vivid = np.clip(np.rint(128 + VIVID * (np.arange(256) - 128)), 0, 255).astype(np.uint8)
     table = np.stack([soft_table(tones, STEP), vivid, vivid], axis=-1)[None]
     full = cv2.resize(lab, (width, height), interpolation=cv2.INTER_CUBIC)
     flat = cv2.cvtColor(cv2.LUT(full, table), cv2.COLOR_LAB2RGB)
     return ink(flat, outlines(small), config.outline) if config.outline else flat
+
+
+def find_tones(counts: np.ndarray, config: CartoonConfig) -> np.ndarray:
+    """The tones of a histogram of lightness, int64 (256,): (K,), ascending."""
+    return k_histogram(counts, config.alpha, min(config.smallest, SMALLEST))
 
 
 def smooth(image: np.ndarray, strength: float) -> np.ndarray:

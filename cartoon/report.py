@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 
@@ -15,13 +17,23 @@ MOST_COUNTED = 2**24
 """Pixels that `cv2.calcHist` counts exactly: it counts in float32."""
 
 
-def draw_report(image: np.ndarray, config: CartoonConfig) -> np.ndarray:
+Centroids = Sequence[np.ndarray]
+"""Of hue, saturation and value: (K,) each, ascending."""
+
+
+def draw_report(
+    image: np.ndarray,
+    config: CartoonConfig,
+    centroids: Centroids | Callable[[list[np.ndarray]], Centroids] | None = None,
+) -> np.ndarray:
     """Bilateral filter, few levels of hue, saturation and value, and one-pixel outlines.
 
     Args:
         image: uint8 (H, W, 3), RGB. (The report's own run gave BGR to a program written for RGB,
             which turns hues before they are clustered.)
         config: alpha, smallest and canny.
+        centroids: to be used, or a function that gives them for the three histograms; without,
+            `find_centroids`.
 
     Returns:
         uint8 (H, W, 3).
@@ -29,13 +41,20 @@ def draw_report(image: np.ndarray, config: CartoonConfig) -> np.ndarray:
     smooth = cv2.merge([cv2.bilateralFilter(plane, 5, 50, 50) for plane in cv2.split(image)])
     edges = cv2.Canny(smooth, *config.canny)
     hsv = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV)
-    tables = [
-        look_up_table(k_histogram(histogram(hsv, channel, levels), config.alpha, config.smallest))
-        for channel, levels in enumerate(LEVELS)
-    ]
+    counts = [histogram(hsv, channel, levels) for channel, levels in enumerate(LEVELS)]
+    if centroids is None:
+        centroids = find_centroids(counts, config)
+    elif callable(centroids):
+        centroids = centroids(counts)
+    tables = [look_up_table(own) for own in centroids]
     flat = cv2.cvtColor(cv2.LUT(hsv, np.stack(tables, axis=-1)[None]), cv2.COLOR_HSV2RGB)
     contours, _ = cv2.findContours(edges, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(flat, contours, -1, 0, thickness=1)
+
+
+def find_centroids(counts: Sequence[np.ndarray], config: CartoonConfig) -> list[np.ndarray]:
+    """The centroids of each channel's histogram, (K,) each, ascending."""
+    return [k_histogram(own, config.alpha, config.smallest) for own in counts]
 
 
 def histogram(image: np.ndarray, channel: int, levels: int = 256) -> np.ndarray:
