@@ -15,10 +15,11 @@ from atelier import cli
 from atelier.errors import SettingsError
 from atelier.files import refuse_existing
 from atelier.images import READABLE, load_image, resize, sample, save_image
+from atelier.movies import VIDEOS
 from atelier.progress import notify_all
 from superres.compare import comparison
 from superres.upscale import UpscaleConfig, upscale
-from superres.video import VIDEOS, upscale_video
+from superres.video import upscale_video
 
 
 @dataclasses.dataclass(frozen=True)

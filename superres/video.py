@@ -9,14 +9,12 @@ from pathlib import Path
 
 import av
 
-from atelier.movies import MAX_FRAME_PIXELS, VIDEOS, change_movie
+from atelier.movies import MAX_FRAME_PIXELS, change_movie
 from atelier.progress import OnStep
 from superres.frames import FrameEnlarger
 from superres.networks import Network
 from superres.tiles import TILE
 from superres.upscale import Model, Scale, UpscaleConfig, check_size, tiled_network
-
-__all__ = ["VIDEOS", "UpscaledVideo", "upscale_video"]
 
 
 @dataclasses.dataclass(frozen=True)
