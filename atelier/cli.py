@@ -69,7 +69,8 @@ def parse(
         argv: the command line, without the program's name.
         prog: the program's name, for the help text, to which errors point if it is given.
         presets: values of settings by preset name. If given, `arguments` has a field `preset`,
-            and the named preset's fields take the place of the defaults of the same name.
+            and the fields of the preset that it names take the place of the defaults of the same
+            name.
 
     Raises:
         SettingsError: what was typed makes no sense; one line. `--help` exits, as usual.
@@ -82,6 +83,7 @@ def parse(
             name = early.parse_known_args(argv)[0].preset
         except argparse.ArgumentError as error:
             raise SettingsError(str(error)) from None
+        name = arguments.preset if name is None else name
         if name is not None and name not in presets:
             raise SettingsError(f"no preset {name!r}; choose one of {', '.join(presets)}")
         if name is not None:

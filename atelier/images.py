@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -113,6 +113,25 @@ def save_image(
             Image.fromarray(image).save(temporary, **options)
         except (ValueError, OverflowError) as error:  # Sides beyond what the format can say.
             raise OutputError(f"cannot write {path}: {_one_line(error)}") from None
+
+
+def write_png(stream: BinaryIO, image: np.ndarray) -> None:
+    """Writes a picture, uint8 (H, W), (H, W, 3) or (H, W, 4), into an open file, such as
+    `sys.stdout.buffer`.
+
+    Raises:
+        OutputError: it cannot be written, because the disk is full, say.
+        BrokenPipeError: whoever reads it has gone.
+    """
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    try:
+        stream.write(file.getvalue())
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write the picture: {_one_line(error)}") from None
 
 
 def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:

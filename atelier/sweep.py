@@ -35,7 +35,8 @@ def parse_grid(axes: Sequence[str], base: Config) -> list[dict[str, object]]:
     """All combinations of a grid.
 
     Args:
-        axes: each FIELD=VALUE,VALUE…, a field of `base` (- and _ are the same).
+        axes: each FIELD=VALUE,VALUE…, a field of `base` (- and _ are the same). The value of a
+            field that holds several numbers is written 100:200.
         base: the settings that the trials vary; values are read as the field's flag would be.
 
     Returns:
@@ -69,9 +70,12 @@ def _read(base, name: str, value: str):
         if value.lower() not in ("true", "false"):
             raise SettingsError(f"{name} is true or false, not {value!r}")
         return value.lower() == "true"
+    kind = typing.get_type_hints(type(base))[name]
+    # Names may hold colons themselves.
+    several = typing.get_origin(kind) is tuple and {*typing.get_args(kind)} <= {int, float, ...}
     # The field alone: with the defaults of the others its value may make no sense.
-    axis = dataclasses.make_dataclass("Axis", [(name, typing.get_type_hints(type(base))[name])])
-    return getattr(cli.parse(axis, [flag, value]), name)
+    axis = dataclasses.make_dataclass("Axis", [(name, kind)])
+    return getattr(cli.parse(axis, [flag, *(value.split(":") if several else [value])]), name)
 
 
 def run_sweep(

@@ -88,9 +88,6 @@ def draw_confusion(matrix: np.ndarray, side: int = 640) -> np.ndarray:
 
 @cli.command
 def main(argv: Sequence[str]) -> int:
-    argv = list(argv)
-    if not any(word.startswith("--preset") for word in argv):
-        argv += ["--preset", "short"]
     arguments = cli.parse(SweepArguments, argv, prog="python -m classify.sweep", presets=PRESETS)
     if not arguments.grid:
         raise SettingsError("give what to vary: --grid FIELD=VALUE,VALUE…")

@@ -87,9 +87,6 @@ def picture_of(network: Network, folder: Path) -> np.ndarray:
 
 @cli.command
 def main(argv: Sequence[str]) -> int:
-    argv = list(argv)
-    if not any(word.startswith("--preset") for word in argv):
-        argv += ["--preset", "short"]
     arguments = cli.parse(SweepArguments, argv, prog="python -m superres.sweep", presets=PRESETS)
     if not arguments.data or not arguments.validation:
         raise SettingsError("give pictures to train on and a test set: --data F… --validation F…")

@@ -27,6 +27,9 @@ class Config:
     keep: bool = False
     seed: int | None = None
     out: Path = Path("out")
+    pair: tuple[int, int] = (1, 2)
+    sizes: tuple[float, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 CHANGES = [{"weight": w, "steps": s} for w in (0.5, 2.0) for s in (3, 4)]
@@ -76,6 +79,9 @@ def test_no_axis_is_one_trial_of_the_base():
         ("seed=None,7", [None, 7]),
         ("out=a/b,c", [Path("a/b"), Path("c")]),
         ("--steps=1", [1]),
+        ("pair=100:200, 50:150", [(100, 200), (50, 150)]),
+        ("sizes=1,2:.5:4", [(1.0,), (2.0, 0.5, 4.0)]),
+        ("layers=a:2,b", [("a:2",), ("b",)]),
     ],
 )
 def test_values_are_read_as_flags_are(axis, values):
@@ -105,6 +111,9 @@ def test_hyphens_and_underscores_are_the_same():
         (["weight=1,,2"], "--weight: could not convert string to float: ''"),
         (["steps=1.5"], "--steps: invalid literal for int"),
         (["kind=min"], "'min'"),
+        (["pair=1:2,3"], "--pair"),
+        (["pair=1:2:3"], "3"),
+        (["pair=1:x"], "'x'"),
         (["keep=perhaps"], "keep is true or false, not 'perhaps'"),
         (["weight=1", "steps=2", "weight=3"], "--grid names weight twice"),
     ],
