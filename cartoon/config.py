@@ -1,10 +1,12 @@
-"""How a cartoon is drawn, as data."""
+"""How people are cut out, and how a cartoon is drawn, as data."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Literal
 
+from atelier import cli
 from atelier.errors import SettingsError
 
 
@@ -43,3 +45,49 @@ REPORT = CartoonConfig(method="report")
 FINE = CartoonConfig()
 
 PRESETS = {"report": REPORT, "fine": FINE}
+
+
+@dataclasses.dataclass(frozen=True)
+class CutOutConfig:
+    """How people are cut out."""
+
+    segmenter: Literal["person", "deeplabv3-resnet101"] = "person"
+    """The embedded network; or the report's, whose weights are fetched once (245 MB)."""
+    classes: Literal["any", "person"] = "any"
+    """What deeplabv3-resnet101 keeps: any of the 20 classes of Pascal VOC, or people."""
+    deeplab_weights: Path | None = None
+    """A local copy of torchvision's weights, instead of fetching them."""
+    refine: bool = True
+    """Let edges follow the picture, down to hair, at full resolution."""
+    feather: float = 0.0
+    """Pixels over which edges fade, in addition."""
+
+    def __post_init__(self):
+        if self.segmenter not in ("person", "deeplabv3-resnet101"):
+            raise SettingsError(f"no segmenter {self.segmenter!r}: person or deeplabv3-resnet101")
+        if self.classes not in ("any", "person"):
+            raise SettingsError(f"no classes {self.classes!r}: any or person")
+        if not 0 <= self.feather <= 1000:
+            raise SettingsError(f"--feather is from 0 to 1000 pixels, not {self.feather}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PortraitConfig(CartoonConfig, CutOutConfig):
+    """How people are cut out and drawn: what the commands share."""
+
+    cut_out: bool = True
+    """Cut people out; else all of the picture is drawn."""
+
+    def __post_init__(self):
+        CartoonConfig.__post_init__(self)
+        CutOutConfig.__post_init__(self)
+
+    @property
+    def cutting(self) -> CutOutConfig:
+        """How people are cut out."""
+        return cli.settings(CutOutConfig, self)
+
+    @property
+    def drawing(self) -> CartoonConfig:
+        """How they are drawn."""
+        return cli.settings(CartoonConfig, self)

@@ -13,7 +13,7 @@ from keras import ops
 
 from atelier.errors import WeightsError
 from cartoon import deeplab_weights
-from cartoon.deeplab import CLASSES, ResizeLike, build_deeplabv3
+from cartoon.deeplab import CLASSES, build_deeplabv3
 from cartoon.deeplab_weights import (
     SHA256_PREFIX,
     URL,
@@ -22,6 +22,7 @@ from cartoon.deeplab_weights import (
     load_torchvision,
     torchvision_shapes,
 )
+from cartoon.layers import ResizeLike
 
 SMALL = {"classes": 5, "width": 4, "depths": (2, 2, 2, 2), "head": 6, "rates": (2, 3, 5)}
 
