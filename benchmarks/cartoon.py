@@ -1,18 +1,22 @@
-"""How fast cartoons are drawn: `python -m benchmarks.cartoon`. All sides in one run, in turn.
+"""How fast people are cut out and cartoons drawn: `python -m benchmarks.cartoon --teachers DIR`.
 
-Preset `report` against the report's own steps written plainly (`benchmarks/plain_cartoon.py`),
-whose results are compared, and preset `fine`; scikit-image's astronaut at 1 and at 12 megapixels.
+All sides in one run, in turn; scikit-image's astronaut at 1 and at 12 megapixels. Drawing: preset
+`report` against the report's own steps written plainly (`benchmarks/plain_cartoon.py`), whose
+results are compared, and preset `fine`. Cutting out: our network's mask, as it comes, and refined
+as it is used; and the two teachers' in LiteRT, with as many threads.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 # Run as a script, this file's folder comes first, and this file would pass for `cartoon`.
 sys.path = [folder for folder in sys.path if not folder.endswith("benchmarks")]
@@ -24,12 +28,16 @@ from atelier.errors import SettingsError
 from atelier.images import load_image, resize, sample
 from atelier.runs import machine
 from benchmarks import plain_cartoon
-from cartoon import cartoonize
+from cartoon import cartoonize, cut_out, matting, person
+from cartoon.teachers import load_teachers
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkArguments:
-    """Measure drawing; prints a table, or with --json one JSON object."""
+    """Measure drawing and cutting out; prints tables, or with --json one JSON object."""
+
+    teachers: Path | None = None
+    """The folder with the teachers' .tflite files; left out, they are not measured."""
 
     megapixels: tuple[float, ...] = (1, 12)
     """Sizes of the picture."""
@@ -50,17 +58,26 @@ SIDES = {
 }
 
 
-def measure(megapixels: float, repeats: int) -> dict[str, object]:
-    """Median seconds of each side, and whether `report` draws what the plain steps draw."""
-    side = round((megapixels * 1e6) ** 0.5)
-    picture = resize(load_image(sample("astronaut.png")), (side, side))
-    seconds, drawn = {name: [] for name in SIDES}, {}
+def timed(sides: Mapping[str, Callable], picture: np.ndarray, repeats: int) -> tuple[dict, dict]:
+    """Median seconds of each side, taken in turn after a first round, and what each gave."""
+    seconds, made = {name: [] for name in sides}, {}
     for _ in range(repeats + 1):
-        for name, draw in SIDES.items():
+        for name, work in sides.items():
             start = time.perf_counter()
-            drawn[name] = draw(picture)
+            made[name] = work(picture)
             seconds[name].append(time.perf_counter() - start)
-    medians = {name: round(statistics.median(values[1:]), 4) for name, values in seconds.items()}
+    return {name: round(statistics.median(own[1:]), 4) for name, own in seconds.items()}, made
+
+
+def astronaut(megapixels: float) -> np.ndarray:
+    """The picture, square: uint8 (H, W, 3)."""
+    side = round((megapixels * 1e6) ** 0.5)
+    return resize(load_image(sample("astronaut.png")), (side, side))
+
+
+def measure_drawing(megapixels: float, repeats: int) -> dict[str, object]:
+    """Seconds of each side, and whether `report` draws what the plain steps draw."""
+    medians, drawn = timed(SIDES, astronaut(megapixels), repeats)
     return {
         "megapixels": megapixels,
         **medians,
@@ -69,17 +86,37 @@ def measure(megapixels: float, repeats: int) -> dict[str, object]:
     }
 
 
+def measure_cutting(megapixels: float, repeats: int, teachers: Path | None) -> dict[str, object]:
+    """Seconds of each segmenter's mask at the picture's size, and of the whole cut-out."""
+    network = person.embedded()
+    sides = {"person": network.probability}
+    sides["person, refined"] = lambda image: matting.refine(network.probability(image), image)
+    sides["cut_out"] = cut_out
+    if teachers is not None:
+        sides |= load_teachers(teachers, threads=os.cpu_count() or 1)
+    medians, _ = timed(sides, astronaut(megapixels), repeats)
+    return {"megapixels": megapixels, **medians}
+
+
+def print_table(rows: Sequence[Mapping]) -> None:
+    print(f"\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
+    for row in rows:
+        print(f"| {' | '.join(map(str, row.values()))} |")
+
+
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(BenchmarkArguments, argv, prog="python -m benchmarks.cartoon")
     warnings.simplefilter("ignore")  # Of SciPy, in the plain steps, where counts are all alike.
-    rows = [measure(megapixels, arguments.repeats) for megapixels in arguments.megapixels]
+    sizes, repeats = arguments.megapixels, arguments.repeats
+    drawing = [measure_drawing(megapixels, repeats) for megapixels in sizes]
+    cutting = [measure_cutting(megapixels, repeats, arguments.teachers) for megapixels in sizes]
     if arguments.json:
-        print(json.dumps({"machine": machine(), "rows": rows}))
+        print(json.dumps({"machine": machine(), "drawing": drawing, "cutting": cutting}))
         return cli.DONE
-    print(f"{machine()}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
-    for row in rows:
-        print(f"| {' | '.join(map(str, row.values()))} |")
+    print(machine())
+    print_table(drawing)
+    print_table(cutting)
     return cli.DONE
 
 

@@ -39,9 +39,7 @@ def cartoonize(
         ImageError: the picture cannot be read.
         SettingsError: another preset.
     """
-    if preset not in PRESETS:
-        raise SettingsError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
-    config = PRESETS[preset] if config is None else config
+    config = settings_of(preset, config)
     picture = load_image(image, alpha="keep")
     start = time.perf_counter()
     draw = {"report": draw_report, "fine": draw_fine}[config.method]
@@ -49,3 +47,14 @@ def cartoonize(
     if picture.shape[-1] == 4:
         drawn = np.concatenate([drawn, picture[..., 3:]], axis=-1)
     return Cartoon(drawn, time.perf_counter() - start)
+
+
+def settings_of(preset: str, config: CartoonConfig | None) -> CartoonConfig:
+    """A preset's settings, if there are no others.
+
+    Raises:
+        SettingsError: there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise SettingsError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[preset] if config is None else config

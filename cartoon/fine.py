@@ -19,7 +19,11 @@ from cartoon.k_histogram import k_histogram
 from cartoon.report import histogram
 
 WORKING = 1000
-"""Longer side in pixels at which areas are smoothed and edges found, however large the picture."""
+"""Longer side in pixels at which areas are smoothed and edges found, however large the picture;
+small ones are enlarged for it, as in a face of some 50 pixels edges are otherwise no curves."""
+
+ENLARGED = 4
+"""By how much, at most."""
 
 STEP = 4.0
 """Half the width of the soft step between two tones, in levels of lightness."""
@@ -36,6 +40,7 @@ def draw_fine(
     config: CartoonConfig,
     *,
     tones: np.ndarray | Callable[[np.ndarray], np.ndarray] | None = None,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws a cartoon in the colours of the picture.
 
@@ -44,23 +49,34 @@ def draw_fine(
         config: alpha, smallest, smoothing and outline.
         tones: of lightness to be used, (K,), ascending, or a function that gives them for a
             histogram; without, `find_tones`.
+        mask: float32 (H, W) in [0, 1], of a cut-out: tones are counted inside it alone, its own
+            outline is drawn, and none beyond it.
 
     Returns:
         uint8 (H, W, 3).
     """
     height, width = image.shape[:2]
-    size = fit_size(image.shape, WORKING) if max(height, width) > WORKING else (height, width)
+    size = fit_size(image.shape, min(WORKING, ENLARGED * max(height, width)))
     small = smooth(resize(image, size), config.smoothing)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
+    inside = None if mask is None else shrink_mask(mask, size)
+    counts = histogram(lab if inside is None or not inside.any() else lab[inside][:, None], 0)
     if tones is None:
-        tones = find_tones(histogram(lab, 0), config)
+        tones = find_tones(counts, config)
     elif callable(tones):
-        tones = tones(histogram(lab, 0))
+        tones = tones(counts)
     vivid = np.clip(np.rint(128 + VIVID * (np.arange(256) - 128)), 0, 255).astype(np.uint8)
     table = np.stack([soft_table(tones, STEP), vivid, vivid], axis=-1)[None]
-    full = cv2.resize(lab, (width, height), interpolation=cv2.INTER_CUBIC)
+    how = cv2.INTER_AREA if size[0] > height else cv2.INTER_CUBIC
+    full = cv2.resize(lab, (width, height), interpolation=how)
     flat = cv2.cvtColor(cv2.LUT(full, table), cv2.COLOR_LAB2RGB)
-    return ink(flat, outlines(small), config.outline) if config.outline else flat
+    if not config.outline:
+        return flat
+    if inside is None:
+        return ink(flat, outlines(small), config.outline)
+    pen = config.outline * np.hypot(*size) / 500
+    curves = [*outlines(small, _eroded(inside, 2 + 2 * pen)), *silhouette(inside, pen)]
+    return ink(flat, curves, config.outline)
 
 
 def find_tones(counts: np.ndarray, config: CartoonConfig) -> np.ndarray:
@@ -98,17 +114,20 @@ def soft_table(centroids: np.ndarray, step: float) -> np.ndarray:
     return np.rint(np.broadcast_to(table, levels.shape)).astype(np.uint8)
 
 
-def outlines(image: np.ndarray) -> list[np.ndarray]:
+def outlines(image: np.ndarray, inside: np.ndarray | None = None) -> list[np.ndarray]:
     """Smooth curves along a picture's edges, as parts of its width and height.
 
     Args:
         image: uint8 (H, W, 3), without texture.
+        inside: bool (H, W): where alone edges count.
 
     Returns:
         float64 (N, 2) each, x and y in [0, 1].
     """
     height, width = image.shape[:2]
     edges = cv2.Canny(image, 80, 180, L2gradient=True)
+    if inside is not None:
+        edges[~inside] = 0
     contours, _ = cv2.findContours(edges, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     shortest = 0.08 * max(height, width)  # There and back: half of it, then.
     curves = []
@@ -118,6 +137,39 @@ def outlines(image: np.ndarray) -> list[np.ndarray]:
         points = contour[:, 0].astype(np.float64) + 0.5
         curves.append(_smoothed(points, 2.0) / (width, height))
     return curves
+
+
+def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask in another (height, width), as bool."""
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_AREA) > 0.5
+
+
+def silhouette(inside: np.ndarray, pen: float) -> list[np.ndarray]:
+    """Smooth curves along the border of a mask, as `outlines` gives them.
+
+    They run half a pen inside it, and outside the picture where the mask is cut off by its edge.
+
+    Args:
+        inside: bool (H, W).
+        pen: its width, in pixels.
+    """
+    height, width = inside.shape
+    margin = 8 + int(2 * pen)
+    padded = np.pad(_eroded(inside, pen / 2).astype(np.uint8), margin, mode="edge")
+    contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    shortest = 0.04 * max(height, width)
+    return [
+        _smoothed(contour[:, 0] + 0.5 - margin, 2.0) / (width, height)
+        for contour in contours
+        if len(contour) >= shortest
+    ]
+
+
+def _eroded(inside: np.ndarray, width: float) -> np.ndarray:
+    """A mask without its rim; the picture's own edges are none."""
+    side = 2 * round(width) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.erode(inside.astype(np.uint8), kernel, borderValue=1) > 0
 
 
 def _smoothed(points: np.ndarray, sigma: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import cv2
 import numpy as np
 
+from cartoon.backdrop import WHITE, Backdrop, lay_on
 from cartoon.config import CartoonConfig
 from cartoon.fine import draw_fine, find_tones
 from cartoon.k_histogram import nearest
@@ -147,7 +148,7 @@ class SteadyCartoon:
     Args:
         config: how they are drawn.
         segment: finds the person to be cut out; without, all is drawn.
-        background: RGB of what a cut-out person is laid on.
+        backdrop: gives what a cut-out person is laid on, for each frame; opaque.
     """
 
     def __init__(
@@ -155,9 +156,9 @@ class SteadyCartoon:
         config: CartoonConfig,
         *,
         segment: Segment | None = None,
-        background: tuple[int, int, int] = (255, 255, 255),
+        backdrop: Backdrop = lambda photo: WHITE,
     ):
-        self.config, self.segment, self.background = config, segment, np.float32(background)
+        self.config, self.segment, self.backdrop = config, segment, backdrop
         self._image, self._drawn, self._mask = (SteadyAverage() for _ in range(3))
         if config.method == "report":
             self.centroids = SteadyCentroids(lambda counts: find_centroids(counts, config))
@@ -174,18 +175,21 @@ class SteadyCartoon:
             uint8 (H, W, 3); of the first frame, what its still picture becomes.
         """
         weight = self._weight(image)
-        drawn = self._draw(_to_8_bit(self._image(image, weight)))
+        calm = _to_8_bit(self._image(image, weight))
         # Outlines are wider than the edges that move.
         reach = 1 + round(np.hypot(*image.shape[:2]) * (4 + self.config.outline) / 1000)
         weight = cv2.dilate(weight, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        drawn = self._drawn(drawn, weight)
-        if self.segment is not None:
-            mask = self.segment(image)
-            if mask.shape != image.shape[:2]:
-                raise ValueError(f"a mask of {mask.shape} for a picture of {image.shape}")
-            mask = self._mask(mask, weight)[..., None]
-            drawn = self.background + mask * (drawn - self.background)
-        return _to_8_bit(drawn)
+        if self.segment is None:
+            return _to_8_bit(self._drawn(self._draw(calm), weight))
+        mask = self.segment(image)
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"a mask of {mask.shape} for a picture of {image.shape}")
+        mask = self._mask(mask, weight)
+        drawn = self._drawn(self._draw(calm, mask), weight)
+        behind = self.backdrop(image)
+        if behind.shape[-1] != 3:
+            raise ValueError("videos have no transparency: choose an opaque backdrop")
+        return lay_on(drawn, mask, behind)
 
     def _weight(self, image: np.ndarray) -> np.ndarray:
         """A frame's weight in averages, pixel by pixel: 1 where it moved, else `RATE`."""
@@ -196,10 +200,11 @@ class SteadyCartoon:
         moved = (_largest(np.abs(change)) - least) / (most - least)
         return np.clip(moved, RATE, 1)
 
-    def _draw(self, image: np.ndarray) -> np.ndarray:
+    def _draw(self, image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         if self.config.method == "report":
+            image = image if mask is None else lay_on(image, mask, WHITE)
             return draw_report(image, self.config, self.centroids)
-        return draw_fine(image, self.config, tones=lambda own: self.centroids([own])[0])
+        return draw_fine(image, self.config, tones=lambda own: self.centroids([own])[0], mask=mask)
 
 
 def _largest(image: np.ndarray) -> np.ndarray:

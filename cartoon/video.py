@@ -11,10 +11,11 @@ from typing import Literal
 import av
 import numpy as np
 
-from atelier.errors import SettingsError
 from atelier.movies import change_movie, from_rgb, to_rgb
 from atelier.progress import OnStep
-from cartoon.config import PRESETS, CartoonConfig
+from cartoon.backdrop import WHITE, Backdrop
+from cartoon.cartoonize import settings_of
+from cartoon.config import CartoonConfig
 from cartoon.steady import Flicker, Segment, SteadyCartoon
 
 
@@ -46,7 +47,7 @@ def cartoonize_video(
     *,
     config: CartoonConfig | None = None,
     segment: Segment | None = None,
-    background: tuple[int, int, int] = (255, 255, 255),
+    backdrop: Backdrop = lambda photo: WHITE,
     on_step: OnStep | None = None,
     overwrite: bool = True,
 ) -> CartoonVideo:
@@ -62,7 +63,7 @@ def cartoonize_video(
         config: settings, instead of a preset's.
         segment: if given, a person is cut out: called with each frame, upright, uint8 (H, W, 3);
             gives a mask, float32 (H, W) in [0, 1].
-        background: RGB of what a cut-out person is laid on.
+        backdrop: gives what a cut-out person is laid on, for each frame, upright; opaque.
         on_step: called after each frame; the total is the file's own count, or an estimate. If it
             returns True, the run ends.
         overwrite: whether an existing file may be replaced.
@@ -74,10 +75,8 @@ def cartoonize_video(
         KeyboardInterrupt: `on_step` ended the run; nothing is written.
     """
     begin = time.perf_counter()
-    if preset not in PRESETS:
-        raise SettingsError(f"no preset {preset!r}; choose one of {', '.join(PRESETS)}")
-    config = PRESETS[preset] if config is None else config
-    artist = SteadyCartoon(config, segment=segment, background=background)
+    config = settings_of(preset, config)
+    artist = SteadyCartoon(config, segment=segment, backdrop=backdrop)
     flicker = Flicker()
 
     size: tuple[int, int] | None = None
@@ -87,6 +86,7 @@ def cartoonize_video(
         size = size or (frame.width, frame.height)  # Later frames may be of another.
         if segment is not None:
             artist.segment = _upright(segment, frame.rotation)
+            artist.backdrop = _upright(backdrop, frame.rotation)
         image = to_rgb(frame, size)
         drawn = artist(image)
         flicker.add(image, drawn)
@@ -104,11 +104,12 @@ def cartoonize_video(
     )
 
 
-def _upright(segment: Segment, rotation: int) -> Segment:
-    """`segment` for pictures that are to be shown rotated, by degrees counterclockwise."""
+def _upright(look: Segment | Backdrop, rotation: int) -> Segment | Backdrop:
+    """The same for pictures that are to be shown rotated, by degrees counterclockwise."""
     turns = round(rotation / 90)
 
     def turned(image: np.ndarray) -> np.ndarray:
-        return np.rot90(segment(np.ascontiguousarray(np.rot90(image, turns))), -turns)
+        found = look(np.ascontiguousarray(np.rot90(image, turns)))
+        return found if found.ndim == 1 else np.rot90(found, -turns)
 
     return turned

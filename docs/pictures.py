@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import cartoon
 import classify
 import nst
 import superres
@@ -62,6 +63,24 @@ def super_resolution() -> None:
     save_image(HERE / "superres.jpg", resize(sheet, fit_size(sheet.shape, 1600)), quality=88)
 
 
+def cartoons() -> None:
+    """The astronaut: as she is, cut out, drawn in both presets, and before her photo; a cat."""
+    photo, cat = (load_image(sample(name)) for name in ("astronaut.png", "chelsea.png"))
+    people = [
+        photo,
+        load_image(cartoon.cut_out(photo).image),
+        cartoon.portray(photo, "report").image,
+        cartoon.portray(photo, "fine").image,
+        cartoon.portray(photo, "fine", background="photo").image,
+    ]
+    cats = [cat, *(cartoon.cartoonize(cat, preset).image for preset in ("report", "fine"))]
+    rows = [row(people, 400), row(cats, 460)]
+    width = rows[0].shape[1]
+    rows[1] = resize(rows[1], fit_size(rows[1].shape, width))
+    gap = np.full((6, width, 3), 255, np.uint8)
+    save_image(HERE / "cartoon.jpg", np.concatenate([rows[0], gap, rows[1]]), quality=88)
+
+
 def classification() -> None:
     """Pictures with what they are taken for, and below them where the network saw it."""
     network = classify.load_network()
@@ -86,6 +105,7 @@ def classification() -> None:
 def main() -> None:
     style_transfer()
     super_resolution()
+    cartoons()
     classification()
 
 

@@ -12,7 +12,7 @@ from atelier.errors import ImageError, SettingsError
 from atelier.images import READABLE, load_image, resize, sample
 from benchmarks import plain_cartoon
 from cartoon import PRESETS, CartoonConfig, cartoonize
-from cartoon.fine import ink, outlines, smooth, soft_table
+from cartoon.fine import draw_fine, ink, outlines, shrink_mask, silhouette, smooth, soft_table
 from cartoon.report import histogram
 
 SAMPLES = sorted(
@@ -93,7 +93,7 @@ def test_outlines_are_dark_and_as_wide_as_the_picture_asks():
     # Curves go there and back along an edge, up to a pixel apart.
     for scale, width in zip((2, 4), widths, strict=True):
         pen = 5 * scale * 200 * 2**0.5 / 500
-        assert pen - 1 <= width <= pen + 3
+        assert pen - 1 <= width <= pen + 4
 
 
 def test_no_outline_and_no_smoothing_can_be_asked_for(photo):
@@ -124,6 +124,95 @@ def test_soft_table_rises_from_tone_to_tone():
 
 def test_ink_without_curves_changes_nothing(photo):
     np.testing.assert_array_equal(ink(photo, [], 1.0), photo)
+
+
+# === Cut-outs ===
+
+
+def test_tones_are_counted_inside_the_mask_alone(photo):
+    mask = np.zeros((96, 96), np.float32)
+    mask[20:70, 30:60] = 1
+    config, seen = CartoonConfig(smoothing=0, outline=0), []
+
+    def tones(counts):
+        seen.append(counts)
+        return np.array([60, 200])
+
+    draw_fine(photo, config, tones=tones, mask=mask)
+    draw_fine(photo, config, tones=tones)
+    draw_fine(photo, config, tones=tones, mask=np.zeros_like(mask))
+    share = seen[0].sum() / seen[1].sum()
+    assert share == pytest.approx(50 * 30 / 96**2)
+    np.testing.assert_array_equal(seen[2], seen[1])
+    other = photo.copy()
+    other[90:] = 0
+    draw_fine(other, config, tones=tones, mask=mask)
+    np.testing.assert_array_equal(seen[3], seen[0])
+
+
+def test_a_cut_out_has_its_own_outline_and_none_beyond():
+    """A picture of one colour, but for a square outside the mask."""
+    picture = np.full((400, 400, 3), 200, np.uint8)
+    picture[20:90, 20:90] = 40
+    mask = np.zeros((400, 400), np.float32)
+    mask[120:320, 150:300] = 1
+    config = CartoonConfig(outline=5)
+    dark = draw_fine(picture, config, mask=mask).max(axis=-1) < 60
+    pen = 5 * 400 * 2**0.5 / 500
+    across = np.flatnonzero(dark[220])
+    left, right = across[across < 225], across[across > 225]
+    for line, inner, outer in ((left, 150 + pen, 150), (right, 300 - pen, 300)):
+        assert pen - 2 <= len(line) <= pen + 4
+        low, high = sorted((inner, outer))
+        assert low - 2 <= line.min() < line.max() <= high + 2
+    dark[20:90, 20:90] = False  # The square itself.
+    assert not dark[:115].any()
+    assert draw_fine(picture, config).max(axis=-1)[14:19, 50].min() < 60, (
+        "without a mask it has one"
+    )
+
+
+def test_no_outline_where_a_mask_is_cut_off_by_the_pictures_edge():
+    inside = np.zeros((200, 300), bool)
+    inside[100:, 80:220] = True
+    pen = 6.0
+    (curve,) = silhouette(inside, pen)
+    x, y = curve.T * ((300,), (200,))
+    assert np.ptp(x) == pytest.approx(140 - pen, abs=2)
+    assert y.min() == pytest.approx(100 + pen / 2, abs=1.5)
+    assert y.max() > 200 + pen
+    # Neither has one a mask of all of it.
+    blank = np.full((200, 300, 3), 200, np.uint8)
+    whole = draw_fine(blank, CartoonConfig(outline=5), mask=np.ones((200, 300), np.float32))
+    assert whole.min() > 100
+
+
+def test_holes_are_outlined_and_specks_are_not():
+    inside = np.zeros((300, 300), bool)
+    inside[50:250, 50:250] = True
+    inside[120:180, 120:180] = False
+    inside[10:12, 10:12] = True
+    curves = sorted((np.ptp(curve[:, 0]) * 300 for curve in silhouette(inside, 4.0)), reverse=True)
+    assert curves == pytest.approx([200 - 4, 60 + 4], abs=3)
+    assert silhouette(np.zeros((30, 30), bool), 4.0) == []
+
+
+def test_masks_shrink_by_halves():
+    mask = np.float32([[1, 1, 0, 0], [1, 0.2, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(shrink_mask(mask, (2, 2)), [[True, False], [False, True]])
+    assert shrink_mask(mask, (2, 2)).dtype == bool
+    np.testing.assert_array_equal(shrink_mask(mask, (4, 4)), mask > 0.5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 5)])
+def test_cut_outs_of_any_size(shape, rng):
+    picture = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    for mask in (np.ones(shape), np.zeros(shape), rng.random(shape)):
+        found = draw_fine(picture, CartoonConfig(), mask=mask.astype(np.float32))
+        assert found.shape == picture.shape
+
+
+# === Parts ===
 
 
 def test_histogram_counts_in_parts(photo, monkeypatch):

@@ -154,7 +154,7 @@ def left_half(image: np.ndarray) -> np.ndarray:
 def test_a_person_is_laid_on_the_background(make_video, tmp_path):
     config = CartoonConfig(outline=0)
     for background in ((255, 255, 255), (0, 200, 0)):
-        options = {} if background[0] else {"background": background}
+        options = {} if background[0] else {"backdrop": lambda _: np.uint8((0, 200, 0))}
         result = cartoonize_video(
             make_video(), tmp_path / "out.mp4", config=config, segment=left_half, **options
         )
@@ -192,6 +192,30 @@ def test_people_are_found_upright_and_rotation_stays(make_video, tmp_path, rotat
     np.testing.assert_array_equal(seen[0], expected)
     white = to_rgb(after).min(axis=-1) > 240
     np.testing.assert_array_equal(white, shown_x >= expected.shape[1] // 2)
+
+
+@pytest.mark.parametrize("rotation", [90, 180])
+def test_backdrops_are_upright_too(make_video, tmp_path, rotation):
+    """Red above and blue below, as it is shown."""
+    path, seen = make_video(rotation=rotation), []
+
+    def backdrop(photo):
+        seen.append(photo)
+        picture = np.zeros_like(photo)
+        picture[: len(photo) // 2, :, 0] = picture[len(photo) // 2 :, :, 2] = 255
+        return picture
+
+    def nobody(image):
+        seen.append(image)
+        return np.zeros(image.shape[:2], np.float32)
+
+    result = cartoonize_video(path, tmp_path / "out.mp4", segment=nobody, backdrop=backdrop)
+    np.testing.assert_array_equal(seen[0], seen[1])
+    stored = to_rgb(frames_of(result.path)[0])
+    shown = np.rot90(stored, rotation // 90).astype(int)
+    middle, edge = len(shown) // 2, 4
+    assert np.abs(shown[: middle - edge] - (255, 0, 0)).mean() < 8
+    assert np.abs(shown[middle + edge :] - (0, 0, 255)).mean() < 8
 
 
 # === Steps and mistakes ===

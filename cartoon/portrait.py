@@ -1,0 +1,77 @@
+"""The whole of the report: a person cut out of a photo, and drawn as a cartoon."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Literal
+
+import numpy as np
+
+from atelier.images import ImageSource, load_image
+from cartoon import matting
+from cartoon.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
+from cartoon.cartoonize import cartoonize, settings_of
+from cartoon.config import CartoonConfig, CutOutConfig
+from cartoon.cut_out import anybody, find_mask
+from cartoon.fine import draw_fine
+from cartoon.report import draw_report
+
+
+@dataclasses.dataclass(frozen=True)
+class Portrait:
+    """A drawn person."""
+
+    image: np.ndarray
+    """uint8 (H, W, 3), or (H, W, 4) where something is transparent."""
+    mask: np.ndarray
+    """float32 (H, W) in [0, 1]: how much of each pixel is the person's."""
+    found: bool
+    """Whether there is anybody; else the whole picture is drawn."""
+    seconds: float
+    """That it took."""
+
+
+def portray(
+    image: ImageSource,
+    preset: Literal["report", "fine"] = "fine",
+    *,
+    background: str | Backdrop = "white",
+    config: CartoonConfig | None = None,
+    cutting: CutOutConfig | None = None,
+) -> Portrait:
+    """Cuts the people out of a photo and draws them.
+
+    Preset "report" lays the photo on white and draws that, as the report does, its white included;
+    "fine" draws the people alone, with an outline around them, and lays the drawing on the
+    background.
+
+    Args:
+        image: a path, a file's bytes, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        preset: of the drawing.
+        background: a name, see `cartoon.backdrop.find_backdrop`, or what that gives.
+        config: of the drawing, instead of a preset's.
+        cutting: of the cut-out.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        SettingsError: another preset or background.
+        WeightsError: the report's network, and no weights.
+    """
+    config = settings_of(preset, config)
+    backdrop = find_backdrop(background) if isinstance(background, str) else background
+    picture = load_image(image, alpha="keep")
+    start = time.perf_counter()
+    mask = find_mask(picture, CutOutConfig() if cutting is None else cutting)
+    if not anybody(mask):
+        drawn = cartoonize(picture, config=config).image
+        return Portrait(drawn, mask, False, time.perf_counter() - start)
+    photo = np.ascontiguousarray(picture[..., :3])
+    if config.method == "report":
+        drawn = draw_report(lay_on(photo, mask, WHITE), config)
+        if np.array_equal(backdrop(picture), WHITE):
+            return Portrait(drawn, mask, True, time.perf_counter() - start)
+    else:
+        drawn = draw_fine(matting.foreground(photo, mask), config, mask=mask)
+    image = compose(drawn, mask, picture, backdrop)
+    return Portrait(image, mask, True, time.perf_counter() - start)

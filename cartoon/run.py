@@ -1,0 +1,209 @@
+"""Draws people as cartoons: `python -m cartoon.run INPUT… --out FOLDER`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+import numpy as np
+import tyro
+
+from atelier import cli
+from atelier.errors import OutputError, SettingsError
+from atelier.files import refuse_existing
+from atelier.images import READABLE, load_image, sample, save_image, write_png
+from atelier.movies import VIDEOS
+from atelier.progress import OnStep, notify_all
+from cartoon.backdrop import Backdrop, compose, find_backdrop
+from cartoon.cartoonize import cartoonize
+from cartoon.config import PRESETS, PortraitConfig
+from cartoon.cut_out import cut_out, find_mask
+from cartoon.portrait import portray
+from cartoon.video import cartoonize_video
+
+STDOUT = Path("-")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunArguments(PortraitConfig):
+    """Cut people out of photos and videos and draw them as cartoons.
+
+    With no input, a picture that comes with scikit-image is drawn.
+    """
+
+    inputs: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Pictures and videos: files, folders, or - for a picture on standard input."""
+    out: Path = Path("out/cartoon")
+    """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; the name of a
+    picture's or video's file; or - for a PNG on standard output."""
+    preset: Literal["report", "fine"] = "fine"
+    """The report's drawing, or one with calmer areas and even outlines."""
+    background: str = "white"
+    """What people are laid on: transparent, photo, a colour (white, #ffcc00, #ffcc0080), or a
+    picture's file."""
+    bgcolor: tuple[int, int, int, int] | None = None
+    """The same as red, green, blue and opacity, each from 0 to 255."""
+    draw: bool = True
+    """Draw a cartoon; else the cut-out stays a photo."""
+    only_mask: Annotated[bool, tyro.conf.arg(aliases=["-om"])] = False
+    """Write the mask alone, white where people are."""
+    overwrite: bool = False
+    """Replace existing results."""
+    json: bool = False
+    """Print one JSON object a result on standard output."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.bgcolor is not None and not all(0 <= level <= 255 for level in self.bgcolor):
+            raise SettingsError(f"--bgcolor takes four numbers from 0 to 255, not {self.bgcolor}")
+        if not self.cut_out and (self.only_mask or not self.draw):
+            raise SettingsError("--no-cut-out leaves nothing to do: drop --only-mask or --no-draw")
+        if self.out == STDOUT and self.json:
+            raise SettingsError("--json and --out - would both write to standard output")
+
+    @property
+    def behind(self) -> str:
+        """The name of the background."""
+        if self.bgcolor is None:
+            return self.background
+        return "#" + "".join(f"{level:02x}" for level in self.bgcolor)
+
+
+def work(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop) -> None:
+    """Draws one input into `path`."""
+    if path != STDOUT:
+        refuse_existing(path, arguments.overwrite)
+    make = _video if is_video(item) else _picture
+    with cli.stop_on_signal() as stopped:
+        facts = make(item, path, arguments, backdrop, stopped)
+        interrupted = stopped(None)
+    if arguments.json:
+        cli.print_json({"input": item.name, "output": str(path), **facts})
+    name = "standard output" if path == STDOUT else path
+    frames = f", {facts['frames']} frames" if "frames" in facts else ""
+    told = ""
+    if not facts.get("found", True):
+        all_of_it = arguments.draw and not arguments.only_mask
+        told = f", nobody found{': all of it is drawn' if all_of_it else ''}"
+    cli.say(f"{name}: {facts['width']}×{facts['height']}{frames}{told}, {facts['seconds']:.1f} s")
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _picture(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop, _) -> dict:
+    photo = load_image(item.source, alpha="keep")
+    if not arguments.cut_out:
+        result = cartoonize(photo, config=arguments.drawing)
+        image = result.image
+    elif arguments.only_mask or not arguments.draw:
+        result = cut_out(photo, config=arguments.cutting)
+        if arguments.only_mask:
+            image = np.rint(255 * result.mask).astype(np.uint8)
+        else:
+            image = compose(result.image[..., :3], result.mask, photo, backdrop)
+    else:
+        result = portray(
+            photo, background=backdrop, config=arguments.drawing, cutting=arguments.cutting
+        )
+        image = result.image
+    if path == STDOUT:
+        write_png(_standard_output(), image)
+    else:
+        save_image(path, image, overwrite=arguments.overwrite)
+    facts = {"width": image.shape[1], "height": image.shape[0], "preset": arguments.method}
+    if arguments.cut_out:
+        facts |= {"found": result.found, "segmenter": arguments.segmenter}
+    return {**facts, "seconds": round(result.seconds, 2)}
+
+
+def _standard_output() -> BinaryIO:
+    try:
+        return sys.stdout.buffer
+    except AttributeError:  # A notebook's.
+        raise OutputError("-: there is no standard output for a picture") from None
+
+
+def _video(
+    item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop, stopped: OnStep
+) -> dict:
+    segment = None
+    if arguments.cut_out:
+        segment = functools.partial(find_mask, config=arguments.cutting)
+    with cli.progress_bar(path.name) as bar:
+        result = cartoonize_video(
+            item.source,
+            path,
+            config=arguments.drawing,
+            segment=segment,
+            backdrop=backdrop,
+            on_step=notify_all(bar, stopped),
+            overwrite=arguments.overwrite,
+        )
+    facts = {"width": result.width, "height": result.height, "preset": arguments.method}
+    if arguments.cut_out:
+        facts |= {"segmenter": arguments.segmenter}
+    flicker = None if result.flicker is None else round(result.flicker, 3)
+    seconds = round(result.seconds, 2)
+    return {**facts, "frames": result.frames, "flicker": flicker, "seconds": seconds}
+
+
+def is_video(item: cli.Input) -> bool:
+    """Whether an input is a video, by its suffix."""
+    return item.relative.suffix.lower() in VIDEOS
+
+
+def check_kinds(
+    inputs: Sequence[cli.Input],
+    paths: Sequence[Path],
+    arguments: RunArguments,
+    backdrop: Backdrop,
+) -> None:
+    """Refuses outputs that cannot hold what their inputs become."""
+    for item, path in zip(inputs, paths, strict=True):
+        if not is_video(item):
+            if path.suffix.lower() in VIDEOS:
+                raise SettingsError(f"{item.name} is a picture: name it .png, not --out {path}")
+            continue
+        if path.suffix.lower() not in VIDEOS:
+            raise SettingsError(f"{item.name} is a video: name it .mp4, not --out {path}")
+        if arguments.only_mask or not arguments.draw:
+            flag = "--only-mask" if arguments.only_mask else "--no-draw"
+            raise SettingsError(f"{item.name} is a video: those are drawn, without {flag}")
+        if arguments.cut_out and backdrop(np.zeros((1, 1, 3), np.uint8)).shape[-1] == 4:
+            raise SettingsError(
+                f"{item.name} is a video, which has no transparency: choose another --background "
+                f"than {arguments.behind}"
+            )
+
+
+@cli.command
+def main(argv: Sequence[str]) -> int:
+    arguments = cli.parse(RunArguments, argv, prog="python -m cartoon.run", presets=PRESETS)
+    backdrop = find_backdrop(arguments.behind)  # What is wrong with it is wrong for all.
+    inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [
+        cli.Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
+    ]
+    if arguments.out == STDOUT:
+        if len(inputs) > 1:
+            raise SettingsError(f"--out - takes one picture, but there are {len(inputs)} inputs")
+        paths = [STDOUT]
+    else:
+        paths = cli.output_paths(
+            inputs,
+            arguments.out,
+            suffix=lambda item: ".mp4" if is_video(item) else ".png",
+            files=(*READABLE, *VIDEOS),
+        )
+    check_kinds(inputs, paths, arguments, backdrop)
+    return cli.for_each(
+        (item.name, lambda item=item, path=path: work(item, path, arguments, backdrop))
+        for item, path in zip(inputs, paths, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
