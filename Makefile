@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint reproduce reproduce-superres reproduce-classify paintings clean
+.PHONY: demo test lint reproduce reproduce-cartoon reproduce-superres reproduce-classify paintings clean
 
 demo: .venv/core
 	@$(BIN)/python -m nst.run --out out/nst --overwrite
+	@$(BIN)/python -m cartoon.run --out out/cartoon --overwrite
 	@$(BIN)/python -m superres.run --out out/superres --overwrite --compare
 	@$(BIN)/python -m classify.run --out out/classify --overwrite --gradcam
 
@@ -20,6 +21,12 @@ lint: .venv/test
 # What needs data that does not come with the project.
 reproduce: .venv/core
 	$(BIN)/python -m nst.train --data $(DATA) $(if $(TEACHER),--teacher $(TEACHER))
+
+# The person segmenter, from a folder DATA with people (images and masks), teachers (their .tflite
+# files) and PHOTOS, folders of any photos. An hour.
+reproduce-cartoon: .venv/test
+	$(BIN)/python -m cartoon.train --data $(DATA)/people --teachers $(DATA)/teachers \
+		$(if $(PHOTOS),--photos $(PHOTOS)) --out runs/person
 
 # The embedded networks of superres/, from a folder DATA with T91, BSD200, Set5 and Set14; hours.
 SETS = --data $(DATA)/T91 $(DATA)/BSD200 --validation $(DATA)/Set5 $(DATA)/Set14

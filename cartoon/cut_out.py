@@ -12,6 +12,9 @@ from cartoon import matting, person
 from cartoon.config import CutOutConfig
 from cartoon.deeplab_mask import deeplab_mask
 
+SURE = 0.85
+"""The mean probability inside a mask from which on it is taken for somebody."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CutOut:
@@ -23,13 +26,10 @@ class CutOut:
     """float32 (H, W) in [0, 1]: how much of each pixel is in front."""
     segmenter: str
     """Which network found it."""
+    found: bool
+    """Whether there is anybody: see `anybody`. The mask is what it is, though."""
     seconds: float
     """That it took."""
-
-    @property
-    def found(self) -> bool:
-        """Whether there is anybody."""
-        return anybody(self.mask)
 
 
 def cut_out(image: ImageSource, *, config: CutOutConfig | None = None) -> CutOut:
@@ -47,35 +47,42 @@ def cut_out(image: ImageSource, *, config: CutOutConfig | None = None) -> CutOut
     config = CutOutConfig() if config is None else config
     picture = load_image(image, alpha="keep")
     start = time.perf_counter()
-    mask = find_mask(picture, config)
+    mask, found = find_people(picture, config)
     front = matting.foreground(picture[..., :3], mask)
     alpha = np.rint(255 * mask).astype(np.uint8)
-    return CutOut(np.dstack([front, alpha]), mask, config.segmenter, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return CutOut(np.dstack([front, alpha]), mask, config.segmenter, found, seconds)
 
 
-def find_mask(picture: np.ndarray, config: CutOutConfig) -> np.ndarray:
-    """How much of each pixel belongs to people.
+def find_people(picture: np.ndarray, config: CutOutConfig) -> tuple[np.ndarray, bool]:
+    """How much of each pixel belongs to people, and whether there are any.
 
     Args:
         picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.images.load_image`.
         config: settings.
 
     Returns:
-        float32 (H, W) in [0, 1].
+        The mask, float32 (H, W) in [0, 1], and what `anybody` says of it.
     """
     opaque = load_image(picture)  # Transparent parts are white to the network.
     if config.segmenter == "person":
         mask = person.embedded().probability(opaque)
     else:
         mask = deeplab_mask(opaque, classes=config.classes, checkpoint=config.deeplab_weights)
+    found = anybody(mask)
     if config.refine:
         mask = matting.refine(matting.tidy(mask), opaque)
     mask = matting.feather(mask, config.feather)
     if picture.shape[-1] == 4:
         mask = mask * (picture[..., 3] / np.float32(255))
-    return mask
+    return mask, found
 
 
 def anybody(mask: np.ndarray) -> bool:
-    """Whether a mask, float32 (H, W) in [0, 1], shows more than a speck of somebody."""
-    return float((mask > 0.5).mean()) > matting.SPECK
+    """Whether a network's mask, float32 (H, W) in [0, 1], shows anybody.
+
+    That is more than a speck, of which the network is sure on average: of pictures without people,
+    such as a cup or a cat, it sometimes takes half for somebody, but never so surely.
+    """
+    inside = mask > 0.5
+    return bool(inside.mean() > matting.SPECK and mask[inside].mean() > SURE)

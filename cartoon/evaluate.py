@@ -27,7 +27,7 @@ from cartoon import matting
 from cartoon.backdrop import WHITE, lay_on
 from cartoon.cartoonize import settings_of
 from cartoon.config import PRESETS, CartoonConfig, CutOutConfig, PortraitConfig
-from cartoon.cut_out import anybody, find_mask
+from cartoon.cut_out import find_people
 from cartoon.fine import draw_fine, find_tones
 from cartoon.metrics import Accuracy, accuracy, mean
 from cartoon.report import draw_report, find_centroids
@@ -104,8 +104,11 @@ def evaluate(
     """
     config = settings_of(preset, config)
     picture = load_image(image, alpha="keep")
-    mask = find_mask(picture, cutting or CutOutConfig()) if cut_out else None
-    return measure(picture, mask, config, margins)
+    if not cut_out:
+        return measure(picture, None, config, margins)
+    mask, found = find_people(picture, cutting or CutOutConfig())
+    result = measure(picture, mask if found else None, config, margins)
+    return dataclasses.replace(result, found=found)
 
 
 def measure(
@@ -115,17 +118,15 @@ def measure(
 
     Args:
         picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.images.load_image`.
-        mask: float32 (H, W) in [0, 1], of `cartoon.cut_out.find_mask`; None for no cut-out.
+        mask: float32 (H, W) in [0, 1], of `cartoon.cut_out.find_people`; None for no cut-out.
         config: of the drawing.
         margins: whether the cut-out is first put into a figure, which is then drawn whole.
     """
-    found = None if mask is None else anybody(mask)
-    if found:
+    if mask is not None:
         photo = np.ascontiguousarray(picture[..., :3])
         seen = lay_on(photo, mask, WHITE)
     else:
         photo = seen = load_image(picture)
-        mask = None
     if margins:
         photo = seen = as_figure(seen)
         mask = None
@@ -151,7 +152,7 @@ def measure(
     return Evaluation(
         picture=seen,
         image=drawn,
-        found=found,
+        found=None,
         accuracy=accuracy(seen, drawn),
         centroids=sum(map(len, centroids)),
         seconds=seconds,

@@ -31,6 +31,9 @@ STEP = 4.0
 SMALLEST = 32
 """Levels of lightness that a group must have to be split, at most."""
 
+FEWEST = 6
+"""Tones that a picture has at least, if it has as many levels."""
+
 VIVID = 1.15
 """By how much colours are stronger than the picture's."""
 
@@ -80,8 +83,14 @@ def draw_fine(
 
 
 def find_tones(counts: np.ndarray, config: CartoonConfig) -> np.ndarray:
-    """The tones of a histogram of lightness, int64 (256,): (K,), ascending."""
-    return k_histogram(counts, config.alpha, min(config.smallest, SMALLEST))
+    """The tones of a histogram of lightness, int64 (256,): (K,), ascending.
+
+    There are `FEWEST` at least, as counts may look normally distributed as a whole: those of a
+    face alone do, and one tone makes no face. K-histogram starts from as many quantiles.
+    """
+    share = np.cumsum(counts) / max(1, counts.sum())
+    quantiles = np.searchsorted(share, (np.arange(FEWEST) + 0.5) / FEWEST)
+    return k_histogram(counts, config.alpha, min(config.smallest, SMALLEST), np.unique(quantiles))
 
 
 def smooth(image: np.ndarray, strength: float) -> np.ndarray:

@@ -8,6 +8,7 @@ histogram, whose groups are split as long as their counts do not look normally d
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
@@ -16,7 +17,12 @@ START = 128
 """The first centroid."""
 
 
-def k_histogram(histogram: np.ndarray, alpha: float = 1e-3, smallest: int = 80) -> np.ndarray:
+def k_histogram(
+    histogram: np.ndarray,
+    alpha: float = 1e-3,
+    smallest: int = 80,
+    start: Sequence[int] = (START,),
+) -> np.ndarray:
     """The centroids of a channel's levels.
 
     Args:
@@ -24,6 +30,7 @@ def k_histogram(histogram: np.ndarray, alpha: float = 1e-3, smallest: int = 80) 
         alpha: a group is split if D'Agostino's test gives its counts a smaller probability to be
             normally distributed.
         smallest: a group with fewer levels is not split. D'Agostino's test takes 8 at least.
+        start: the first centroids, ascending; there will not be fewer.
 
     Returns:
         (K,), ascending; integers, but for those that halve a group and then hold no level. Of a
@@ -31,7 +38,7 @@ def k_histogram(histogram: np.ndarray, alpha: float = 1e-3, smallest: int = 80) 
     """
     levels = np.flatnonzero(histogram)
     counts = histogram[levels]
-    centroids = np.array([START])
+    centroids = np.array(start)
     seen = set()
     while True:
         centroids, groups = k_means(centroids, levels, counts)

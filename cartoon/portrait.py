@@ -13,7 +13,7 @@ from cartoon import matting
 from cartoon.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
 from cartoon.cartoonize import cartoonize, settings_of
 from cartoon.config import CartoonConfig, CutOutConfig
-from cartoon.cut_out import anybody, find_mask
+from cartoon.cut_out import find_people
 from cartoon.fine import draw_fine
 from cartoon.report import draw_report
 
@@ -62,8 +62,8 @@ def portray(
     backdrop = find_backdrop(background) if isinstance(background, str) else background
     picture = load_image(image, alpha="keep")
     start = time.perf_counter()
-    mask = find_mask(picture, CutOutConfig() if cutting is None else cutting)
-    if not anybody(mask):
+    mask, found = find_people(picture, CutOutConfig() if cutting is None else cutting)
+    if not found:
         drawn = cartoonize(picture, config=config).image
         return Portrait(drawn, mask, False, time.perf_counter() - start)
     photo = np.ascontiguousarray(picture[..., :3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from atelier.progress import OnStep, notify_all
 from cartoon.backdrop import Backdrop, compose, find_backdrop
 from cartoon.cartoonize import cartoonize
 from cartoon.config import PRESETS, PortraitConfig
-from cartoon.cut_out import cut_out, find_mask
+from cartoon.cut_out import cut_out, find_people
 from cartoon.portrait import portray
 from cartoon.video import cartoonize_video
 
@@ -132,7 +131,10 @@ def _video(
 ) -> dict:
     segment = None
     if arguments.cut_out:
-        segment = functools.partial(find_mask, config=arguments.cutting)
+
+        def segment(frame):
+            return find_people(frame, arguments.cutting)[0]
+
     with cli.progress_bar(path.name) as bar:
         result = cartoonize_video(
             item.source,

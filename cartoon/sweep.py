@@ -18,7 +18,7 @@ from atelier.errors import SettingsError
 from atelier.images import ImageSource, load_image, sample
 from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
 from cartoon.config import PRESETS, REPORT, CartoonConfig, CutOutConfig, PortraitConfig
-from cartoon.cut_out import find_mask
+from cartoon.cut_out import find_people
 from cartoon.evaluate import measure, numbers
 
 DEFAULT_GRID = ("alpha=1e-12,1e-3,1e-1", "smallest=20,40,80")
@@ -60,10 +60,10 @@ def sweep(
     changes = parse_grid(grid, base)
     cutting = (cutting or CutOutConfig()) if cut_out else None
     picture = load_image(image, alpha="keep")
-    mask = None if cutting is None else find_mask(picture, cutting)
+    mask, found = (None, False) if cutting is None else find_people(picture, cutting)
 
     def trial(config: CartoonConfig) -> TrialResult:
-        result = measure(picture, mask, config)
+        result = measure(picture, mask if found else None, config)
         measured = numbers(result.accuracy)
         metrics = {name: measured[name] for name in ("ssim", "log_mse")}
         metrics |= {"centroids": result.centroids, "seconds": round(result.seconds, 3)}

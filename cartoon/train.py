@@ -40,13 +40,13 @@ class TrainConfig:
     them, MediaPipe's, and both tell what is on --photos. Without, it starts from random weights."""
     out: Path = Path("runs/person")
     """The run folder; the same command on the same folder goes on where it stopped."""
-    epochs: int = 24
+    epochs: int = 18
     """Epochs in all."""
-    steps: int = 75
+    steps: int = 150
     """Batches an epoch."""
     batch: int = 8
     """Squares a batch."""
-    side: int = 256
+    side: int = 320
     """Of the squares, pixels."""
     learning_rate: float = 1e-3
     """Of AdamW at its highest; it rises in the first twentieth and falls as a cosine."""

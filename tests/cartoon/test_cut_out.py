@@ -9,6 +9,7 @@ from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
 from cartoon import CutOutConfig, cut_out, matting
+from cartoon.cut_out import anybody
 
 # By import: the function `cartoon.cut_out` hides the module of that name.
 module = importlib.import_module("cartoon.cut_out")
@@ -64,7 +65,7 @@ def test_colours_are_those_in_front(monkeypatch):
     image[:, :29, 0] = image[:, 31:, 2] = 240
     image[:, 29:31] = 120, 0, 120
     mask = np.float32(image[..., 0] / 240)
-    monkeypatch.setattr(module, "find_mask", lambda picture, config: mask)
+    monkeypatch.setattr(module, "find_people", lambda picture, config: (mask, True))
     found = cut_out(image).image[:, 29:31]
     assert found[..., 0].min() > 180
     assert found[..., 2].max() < 60
@@ -144,3 +145,14 @@ def test_bad_pictures_are_refused(tmp_path):
     (tmp_path / "a.jpg").write_text("text")
     with pytest.raises(ImageError, match=r"a\.jpg: not a picture"):
         cut_out(tmp_path / "a.jpg")
+
+
+def test_anybody_is_more_than_a_speck_and_sure():
+    mask = np.zeros((100, 100), np.float32)
+    assert not anybody(mask)
+    mask[:3, :3] = 1
+    assert not anybody(mask)
+    mask[20:60, 20:60] = 0.8
+    assert not anybody(mask)
+    mask[20:60, 20:60] = 0.9
+    assert anybody(mask)

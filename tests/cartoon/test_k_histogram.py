@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import plain_cartoon
+from cartoon.config import CartoonConfig
+from cartoon.fine import FEWEST, find_tones
 from cartoon.k_histogram import k_histogram, k_means, look_up_table, nearest
 
 
@@ -78,3 +80,25 @@ def test_levels_far_apart_get_centroids_of_their_own():
     found = k_histogram(histogram)
     assert min(abs(found - 60)) < 12
     assert min(abs(found - 190)) < 12
+
+
+def test_there_are_no_fewer_centroids_than_at_the_start():
+    levels = np.arange(256)
+    bell = np.rint(1e5 * np.exp(-0.5 * ((levels - 128) / 30) ** 2)).astype(np.int64)
+    assert len(k_histogram(bell, alpha=0)) == 1
+    found = k_histogram(bell, alpha=0, start=(60, 120, 180))
+    assert len(found) == 3
+    np.testing.assert_allclose(found, [94, 128, 162], atol=8)
+
+
+def test_fine_has_tones_enough_for_a_face():
+    """Counts that look normally distributed as a whole give one tone in the report's way."""
+    levels = np.arange(256)
+    bell = np.rint(1e5 * np.exp(-0.5 * ((levels - 128) / 30) ** 2)).astype(np.int64)
+    tones = find_tones(bell, CartoonConfig(alpha=0))
+    assert len(tones) == FEWEST
+    assert (np.diff(tones) > 5).all()
+    single = np.zeros(256, np.int64)
+    single[77] = 5
+    assert find_tones(single, CartoonConfig()).tolist() == [77]
+    assert len(find_tones(np.zeros(256, np.int64), CartoonConfig())) == 1
