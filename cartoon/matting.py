@@ -59,6 +59,11 @@ def refine(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     return fine
 
 
+def harden(mask: np.ndarray) -> np.ndarray:
+    """A mask with its edges half as wide."""
+    return np.clip(2 * mask - 0.5, 0, 1)
+
+
 def tidy(mask: np.ndarray) -> np.ndarray:
     """A network's mask without haze, pinholes and specks.
 
@@ -70,7 +75,7 @@ def tidy(mask: np.ndarray) -> np.ndarray:
     Returns:
         float32 (H, W) in [0, 1].
     """
-    mask = np.clip(2 * mask - 0.5, 0, 1)
+    mask = harden(mask)
     coarse = _shrunk(mask) > 0.5
     for side, level in ((coarse, 0), (~coarse, 1)):
         _, labels, stats, _ = cv2.connectedComponentsWithStats(side.astype(np.uint8))

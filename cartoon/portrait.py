@@ -62,7 +62,8 @@ def portray(
     backdrop = find_backdrop(background) if isinstance(background, str) else background
     picture = load_image(image, alpha="keep")
     start = time.perf_counter()
-    mask, found = find_people(picture, CutOutConfig() if cutting is None else cutting)
+    cutting = CutOutConfig() if cutting is None else cutting
+    mask, found = find_people(picture, cutting)
     if not found:
         drawn = cartoonize(picture, config=config).image
         return Portrait(drawn, mask, False, time.perf_counter() - start)
@@ -73,5 +74,7 @@ def portray(
             return Portrait(drawn, mask, True, time.perf_counter() - start)
     else:
         drawn = draw_fine(matting.foreground(photo, mask), config, mask=mask)
-    image = compose(drawn, mask, picture, backdrop)
+    # A photo's soft edges, around a drawing, are a haze beyond its outline.
+    crisp = config.method == "fine" and not cutting.feather
+    image = compose(drawn, matting.harden(mask) if crisp else mask, picture, backdrop)
     return Portrait(image, mask, True, time.perf_counter() - start)
