@@ -1,7 +1,7 @@
 """Trains the person segmenter: `python -m cartoon.train --data DIR --out RUN`.
 
-Expected on two cores without AVX-512: see `cartoon/weights/person.json`, which tells command,
-seconds and quality of what is embedded.
+Expected on two cores of an AMD EPYC: 21 minutes, and a mean IoU of 0.900 on 40 photos held back, from
+201 photos with masks, 341 without, and MediaPipe's weights; see `cartoon/weights/person.json`.
 """
 
 from __future__ import annotations
