@@ -3,11 +3,7 @@
 import csv
 import dataclasses
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -117,26 +113,9 @@ def test_it_learns_red_ellipses(people, tmp_path):
     assert train(config).card["mean_iou"]["person, not refined"] > 0.6
 
 
-def test_killed_run_goes_on_to_the_same_weights(run, tiny, tmp_path):
+def test_killed_run_goes_on_to_the_same_weights(run, tiny, tmp_path, kill_after_an_epoch):
     config = dataclasses.replace(tiny, out=tmp_path / "killed")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cartoon.train", *flags(config)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not list((config.out / "checkpoint").glob("epoch-*.npz")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (config.out / "card.json").exists()
+    kill_after_an_epoch([sys.executable, "-m", "cartoon.train", *flags(config)], config.out)
     resumed = train(config)
     assert [row["epoch"] for row in rows(config.out)] == ["1", "2", "3"]
     for one, other in zip(run[1].model.get_weights(), resumed.model.get_weights(), strict=True):

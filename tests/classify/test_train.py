@@ -5,9 +5,7 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -286,30 +284,17 @@ def flags(config: TrainConfig, data) -> list[str]:
     )
 
 
-def test_killed_run_goes_on_to_the_same_weights(tiny, official, drawn, tmp_path):
+def test_killed_run_goes_on_to_the_same_weights(
+    tiny, official, drawn, tmp_path, kill_after_an_epoch
+):
     """With Muon, a falling rate and all augmentation."""
     config = dataclasses.replace(tiny, held_back=250, epochs=10, cutout=5, data=official)
     whole = train(dataclasses.replace(config, out=tmp_path / "whole"), data=drawn)
     config = dataclasses.replace(config, out=tmp_path / "killed")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "classify.train", *flags(config, official)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+    kill_after_an_epoch(
+        [sys.executable, "-m", "classify.train", *flags(config, official)], config.out
     )
-    try:
-        deadline = time.monotonic() + 120
-        while not list((config.out / "checkpoint").glob("epoch-*.npz")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
     assert 1 <= len(rows(config.out)) < 10
-    assert not (config.out / "card.json").exists()
     resumed = train(config)
     assert [row["epoch"] for row in rows(config.out)] == [str(n) for n in range(1, 11)]
     assert_same_weights(whole.model, resumed.model, 1e-3)  # Rounding grows from step to step.
