@@ -62,7 +62,7 @@ def draw_fine(
     size = fit_size(image.shape, min(WORKING, ENLARGED * max(height, width)))
     small = smooth(resize(image, size), config.smoothing)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
-    inside = None if mask is None else shrink_mask(mask, size)
+    inside = None if mask is None else resize_mask(mask, size)
     counts = histogram(lab if inside is None or not inside.any() else lab[inside][:, None], 0)
     if tones is None:
         tones = find_tones(counts, config)
@@ -148,9 +148,10 @@ def outlines(image: np.ndarray, inside: np.ndarray | None = None) -> list[np.nda
     return curves
 
 
-def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask in another (height, width), as bool."""
-    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    how = cv2.INTER_AREA if size[0] < mask.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(mask, size[::-1], interpolation=how) > 0.5
 
 
 def silhouette(inside: np.ndarray, pen: float) -> list[np.ndarray]:
