@@ -1,0 +1,3 @@
+"""Object detection: objects found in a photo with Faster R-CNN (Ren et al. 2015)."""
+
+import atelier  # noqa: F401 - first, as it holds back TensorFlow's greeting
