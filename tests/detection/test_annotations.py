@@ -1,0 +1,549 @@
+"""Annotations of VOC, COCO and tensorflow-datasets: one result, faults by name, hostile files."""
+
+import io
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atelier.errors import DataError
+from atelier.images import load_image
+from detection import coco, voc
+from detection.annotations import checked_box, read_dataset, read_prepared
+from detection.coco import read_coco
+from detection.voc import read_voc
+
+WIDTH, HEIGHT = 60, 40
+
+
+def draw(path, size=(WIDTH, HEIGHT), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (90, 120, 30)).save(path, **options)
+
+
+def thing(name="cat", box=(11, 6, 30, 20), **more) -> str:
+    sides = "".join(
+        f"<{side}>{value}</{side}>"
+        for side, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
+    extra = "".join(f"<{key}>{value}</{key}>" for key, value in more.items())
+    return f"<object><name>{name}</name>{extra}<bndbox>{sides}</bndbox></object>"
+
+
+def page(*things, filename="a.jpg", size=(WIDTH, HEIGHT)) -> str:
+    sides = f"<width>{size[0]}</width><height>{size[1]}</height><depth>3</depth>" if size else ""
+    return (
+        f"<annotation><folder>x</folder><filename>{filename}</filename>"
+        f"<path>/somewhere/else.jpg</path>{f'<size>{sides}</size>' if size else ''}"
+        f"{''.join(things)}</annotation>"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three pictures in VOC's form: a with two objects, b with one, c with none."""
+    pages = {
+        "a": page(thing(), thing("dog", (1, 1, WIDTH, HEIGHT), difficult=1)),
+        "b": page(thing("dog", (2.5, 3, 4, 5.25)), filename="b.jpg"),
+        "c": page(filename="c.jpg"),
+    }
+    for stem, text in pages.items():
+        draw(tmp_path / "set" / "JPEGImages" / f"{stem}.jpg")
+        put(tmp_path / "set", stem, text)
+    lists = tmp_path / "set" / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("b\nc\n\n")
+    (lists / "cat_val.txt").write_text("a  1\nb -1\n")
+    return tmp_path / "set"
+
+
+def put(folder, stem, text):
+    (folder / "Annotations").mkdir(exist_ok=True)
+    content = text.encode() if isinstance(text, str) else text
+    (folder / "Annotations" / f"{stem}.xml").write_bytes(content)
+
+
+def fault(folder, **options) -> str:
+    """The one fault of reading a folder; strictly read, the same is the error's text."""
+    found = read_dataset(folder, **options)
+    (line,) = map(str, found.faults)
+    with pytest.raises(DataError) as error:
+        read_dataset(folder, strict=True, **options)
+    assert str(error.value) == f"{found.name}: {line}"
+    assert "\n" not in line
+    return line
+
+
+# === Pascal VOC ===
+
+
+def test_voc_by_hand(folder):
+    found = read_voc(folder)
+    assert found.name == "set"
+    assert found.classes == ("cat", "dog")
+    assert found.faults == ()
+    assert [item.name for item in found.items] == ["a.jpg", "b.jpg", "c.jpg"]
+    a, b, c = found.items
+    assert a.boxes.dtype == np.float32
+    assert a.labels.dtype == np.int64
+    np.testing.assert_array_equal(a.boxes, [[10, 5, 30, 20], [0, 0, WIDTH, HEIGHT]])
+    np.testing.assert_array_equal(a.labels, [0, 1])
+    np.testing.assert_array_equal(a.difficult, [False, True])
+    np.testing.assert_array_equal(a.crowd, [False, False])
+    np.testing.assert_array_equal(b.boxes, [[1.5, 2, 4, 5.25]])
+    assert (c.boxes.shape, c.labels.shape, c.crowd.dtype) == ((0, 4), (0,), bool)
+    assert a.size == load_image(a.image).shape[:2] == (HEIGHT, WIDTH)
+
+
+def test_a_split_is_a_list_and_has_the_classes_of_all(folder):
+    found = read_dataset(folder, "train")
+    assert [item.name for item in found.items] == ["b.jpg", "c.jpg"]
+    assert (found.name, found.classes) == ("set train", ("cat", "dog"))
+    assert [item.name for item in read_voc(folder, "cat_val").items] == ["a.jpg", "b.jpg"]
+
+
+def test_classes_that_are_given_rule(folder):
+    found = read_voc(folder, classes=("dog", "cat"))
+    np.testing.assert_array_equal(found.items[0].labels, [1, 0])
+    line = fault(folder, classes=("dogs",), split="train")
+    assert line == "b.xml: object 1 (dog): 'dog' is none of the classes; is it 'dogs'?"
+
+
+def test_labelimg_beside_the_pictures_with_names_that_differ(tmp_path):
+    draw(tmp_path / "one.PNG")
+    draw(tmp_path / "two.jpeg")
+    (tmp_path / "one.xml").write_text(page(thing(), filename="renamed.jpg"))
+    (tmp_path / "two.xml").write_bytes(b"\xef\xbb\xbf" + page(thing(), filename="two").encode())
+    found = read_dataset(tmp_path)
+    assert [item.image.name for item in found.items] == ["one.PNG", "two.jpeg"]
+    assert found.faults == ()
+
+
+def test_pictures_may_lie_elsewhere_if_the_user_says_so(folder, tmp_path):
+    (folder / "JPEGImages").rename(tmp_path / "pictures")
+    assert len(read_voc(folder, images=tmp_path / "pictures")) == 3
+
+
+FAULTS = {
+    "no area": (page(thing(box=(5, 5, 5, 9))), "object 1 (cat): the box 5 5 5 9 has no area"),
+    "turned": (page(thing(box=(9, 5, 7, 9))), "object 1 (cat): the box 9 5 7 9 has no area"),
+    "outside": (
+        page(thing(), thing("dog", (1, 1, WIDTH + 2, 9))),
+        "object 2 (dog): the box 0 0 62 9 leaves the picture of 60×40",
+    ),
+    "nan": (page(thing(box=("nan", 1, 2, 3))), "object 1 (cat): <xmin> is 'nan', not a number"),
+    "infinite": (page(thing(box=(1, 1, "1e999", 3))), "<xmax> is '1e999', not a number"),
+    "no corner": (page(thing().replace("<ymin>6</ymin>", "")), "object 1 (cat): no <ymin>"),
+    "no box": (page("<object><name>cat</name></object>"), "object 1 (cat): no <bndbox>"),
+    "no name": (page(thing("")), "object 1: no <name>"),
+    "no size": (page(thing(), size=None), "no <size>; the picture's own is taken"),
+    "size 0": (page(thing(), size=(0, 0)), "no <size>; the picture's own is taken"),
+    "other size": (page(size=(40, 50)), "the picture is 60×40, but the annotations say 40×50"),
+    "turned size": (page(size=(40, 60)), "40×60, perhaps before its EXIF rotation"),
+    "word as size": (page(size=("x", 40)), "<width> is 'x', not a number"),
+    "malformed": ("<annotation><object></annotation>", "malformed XML (mismatched tag"),
+    "empty": ("", "malformed XML (no element found"),
+    "other root": ("<svg/>", "<svg> is no VOC annotation"),
+    "bytes": (b"\xff\x00\x80<annotation/>", "not UTF-8 text"),
+    "NUL": ("<annotation>\0</annotation>", "malformed XML"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_by_file_and_object_and_the_rest_is_read(folder, name):
+    text, reason = FAULTS[name]
+    put(folder, "a", text)
+    line = fault(folder)
+    assert line.startswith("a.xml: ")
+    assert reason in line
+    found = read_voc(folder)
+    assert {item.name for item in found.items} >= {"b.jpg", "c.jpg"}
+    kept = {"outside": 1, "no size": 1, "size 0": 1}.get(name, 0)
+    assert sum(len(item.boxes) for item in found.items if item.name == "a.jpg") == kept
+
+
+def test_a_missing_picture_is_named(folder):
+    (folder / "JPEGImages" / "a.jpg").unlink()
+    assert fault(folder) == "a.xml: the picture 'a.jpg' is missing"
+
+
+def test_a_picture_that_is_none_is_named(folder):
+    (folder / "JPEGImages" / "a.jpg").write_text("text")
+    assert fault(folder).startswith("a.xml: the picture cannot be read (cannot identify")
+
+
+def test_a_listed_name_without_a_file_is_named(folder):
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("b\nz\n")
+    assert fault(folder, split="train") == "z.xml: no such file"
+
+
+def test_up_to_a_pixel_outside_is_clipped_in_silence():
+    box = checked_box((-1, -0.5, WIDTH + 1, HEIGHT + 0.25), (HEIGHT, WIDTH))
+    np.testing.assert_array_equal(box, [0, 0, WIDTH, HEIGHT])
+
+
+def test_the_size_is_that_after_the_exif_rotation(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw(folder / "JPEGImages" / "a.jpg", (HEIGHT, WIDTH), exif=exif)
+    found = read_voc(folder)
+    assert found.faults == ()
+    assert found.items[0].size == load_image(found.items[0].image).shape[:2] == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "reason"),
+    [
+        ("nowhere", None, "no such folder"),
+        ("set", "tren", "no split 'tren' in ImageSets/Main; there are: cat_val, train"),
+        ("set/JPEGImages", None, "no XML files"),
+    ],
+)
+def test_what_is_no_set_is_one_line(folder, source, split, reason):
+    with pytest.raises(DataError, match=reason):
+        read_dataset(folder.parent / source, split)
+
+
+def test_if_nothing_is_left_that_is_an_error_with_the_first_fault(folder):
+    for file in (folder / "JPEGImages").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=r"set: no annotated picture; the first fault: a.xml: "):
+        read_voc(folder)
+
+
+# === Hostile XML ===
+
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "ha">'
+    + "".join(
+        f'<!ENTITY {n} "{f"&{m};" * 10}">' for m, n in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + "]>"
+)
+HOSTILE = {
+    "bomb": BOMB + page(thing("&i;")),
+    "external entity": '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
+    + page(thing("&e;")),
+    "external type": '<!DOCTYPE x SYSTEM "http://localhost:1/x.dtd">' + page(thing()),
+    "parameter entity": '<!DOCTYPE x [<!ENTITY % p SYSTEM "file:///etc/hosts"> %p;]>' + page(),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_document_types_are_refused_in_any_encoding(folder, name, encoding):
+    put(folder, "a", HOSTILE[name].encode(encoding))
+    line = fault(folder)
+    assert line.startswith("a.xml: refused: it declares a document type")
+    assert "root:" not in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-7", "cp037"])
+def test_a_document_type_cannot_hide_in_an_encoding(folder, encoding):
+    """Neither one that only the parser would guess, nor one that only the declaration names."""
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>'
+    put(folder, "a", (declared + HOSTILE["external entity"]).encode(encoding))
+    assert "a.xml: " in fault(folder)
+    assert [item.name for item in read_voc(folder).items] == ["b.jpg", "c.jpg"]
+
+
+def test_the_declared_encoding_is_not_what_is_parsed(folder):
+    """In UTF-7 these ASCII bytes are a document type; read as the UTF-8 they are, they are text."""
+    hidden = '+ADw-!DOCTYPE x [+ADw-!ENTITY e "cat">]>'
+    put(folder, "a", f'<?xml version="1.0" encoding="utf-7"?>{hidden}{page(thing("&e;"))}')
+    assert "malformed XML" in fault(folder)
+
+
+def test_an_entity_that_is_not_declared_is_malformed(folder):
+    put(folder, "a", page(thing("&x;")))
+    assert "malformed XML (undefined entity" in fault(folder)
+
+
+def test_a_deep_or_large_file_is_bounded(folder, monkeypatch):
+    put(folder, "a", "<annotation>" * 100_000)
+    assert "malformed XML" in fault(folder)
+    monkeypatch.setattr(voc, "XML_BYTES", 1000)
+    put(folder, "a", page() + " " * 1000)
+    assert fault(folder) == "a.xml: larger than 1,000 bytes"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.jpg", "/etc/passwd", "..\\secret.jpg", "C:\\x.jpg", "x/../../secret.jpg"]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(folder, name):
+    draw(folder.parent / "secret.jpg")
+    put(folder, "a", page(filename=name))
+    assert fault(folder) == f"a.xml: the file name {name!r} leads out of the folder"
+
+
+def test_links_that_lead_out_of_the_folder_are_refused(folder):
+    draw(folder.parent / "secret.jpg")
+    (folder / "JPEGImages" / "a.jpg").unlink()
+    (folder / "JPEGImages" / "a.jpg").symlink_to(folder.parent / "secret.jpg")
+    assert fault(folder) == "a.xml: 'a.jpg' is a link that leads out of the folder"
+    (folder / "Annotations" / "a.xml").unlink()
+    (folder / "Annotations" / "a.xml").symlink_to("/etc/passwd")
+    assert fault(folder) == "a.xml: 'a.xml' is a link that leads out of the folder"
+
+
+def test_a_picture_folder_that_is_a_link_out_is_refused(folder, tmp_path):
+    (folder / "JPEGImages").rename(tmp_path / "elsewhere")
+    (folder / "JPEGImages").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="'JPEGImages' is a link that leads out"):
+        read_voc(folder)
+
+
+def test_a_split_cannot_lead_out(folder):
+    (folder.parent / "out.txt").write_text("b")
+    with pytest.raises(DataError, match="leads out of the folder"):
+        read_voc(folder, "../../../out")
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("b\n../../a\n")
+    assert "leads out of the folder" in str(read_voc(folder, "train", classes=["dog"]).faults[0])
+
+
+def test_odd_names_are_faults_and_print_on_one_line(folder):
+    (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / "other.jpg")
+    put(folder, "a", page(filename="x" * 5000))
+    assert len(fault(folder)) < 200
+    put(folder, "a", page(thing("cat\n\t\u202eevil"), filename="other.jpg"))
+    line = fault(folder, classes=["cat", "dog"])
+    assert line.isprintable()
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    (folder / "Annotations" / "a.xml").unlink()
+    os.mkfifo(folder / "Annotations" / "a.xml")
+    assert fault(folder) == "a.xml: no such file"
+
+
+# === COCO ===
+
+
+def content(**changes) -> dict:
+    """Two pictures with an object each, and categories out of order with a gap."""
+    return {
+        "images": [
+            {"id": 7, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT},
+            {"id": 3, "file_name": "b.jpg", "width": WIDTH, "height": HEIGHT},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 3, "category_id": 90, "bbox": [1, 2, 3.5, 4], "iscrowd": 1},
+            {"id": 2, "image_id": 7, "category_id": 2, "bbox": [0, 0, 10, 20]},
+        ],
+        "categories": [{"id": 90, "name": "cup"}, {"id": 2, "name": "car"}],
+        **changes,
+    }
+
+
+@pytest.fixture
+def coco_folder(tmp_path):
+    root = tmp_path / "coco"
+    for name in ("a.jpg", "b.jpg"):
+        draw(root / "val" / name)
+    (root / "annotations").mkdir()
+    write(root, content())
+    return root
+
+
+def write(root, value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    (root / "annotations" / "instances_val.json").write_text(text)
+
+
+def test_coco_by_hand(coco_folder):
+    for source, split in (
+        (coco_folder, None),
+        (coco_folder, "val"),
+        (coco_folder / "annotations" / "instances_val.json", None),
+    ):
+        found = read_dataset(source, split)
+        assert (found.name, found.classes, found.faults) == ("coco val", ("car", "cup"), ())
+        a, b = found.items
+        assert (a.name, b.name) == ("a.jpg", "b.jpg")
+        np.testing.assert_array_equal(a.boxes, [[0, 0, 10, 20]])
+        np.testing.assert_array_equal(b.boxes, [[1, 2, 4.5, 6]])
+        assert (a.labels.tolist(), b.labels.tolist()) == ([0], [1])
+        assert (a.crowd.tolist(), b.crowd.tolist()) == ([False], [True])
+        assert b.difficult.tolist() == [False]
+
+
+def test_coco_beside_its_pictures(coco_folder):
+    (coco_folder / "annotations" / "instances_val.json").rename(coco_folder / "val" / "all.json")
+    assert len(read_dataset(coco_folder / "val" / "all.json")) == 2
+
+
+def with_object(**changes) -> dict:
+    record = {"id": 9, "image_id": 7, "category_id": 2, "bbox": [1, 1, 5, 5], **changes}
+    return content(annotations=[*content()["annotations"], record])
+
+
+def with_picture(**changes) -> dict:
+    record = {"id": 8, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT, **changes}
+    return content(images=[*content()["images"], record])
+
+
+OBJECT = "instances_val.json: picture a.jpg, object 9"
+COCO_FAULTS = {
+    "no area": (with_object(bbox=[1, 1, 0, 5]), f"{OBJECT} (car): the box 1 1 1 6 has no area"),
+    "outside": (with_object(bbox=[1, 1, 99, 5]), f"{OBJECT} (car): the box 1 1 100 6 leaves"),
+    "nan": (with_object(bbox=[1, float("nan"), 5, 5]), f"{OBJECT} (car): 'bbox' holds nan"),
+    "infinite": (with_object(bbox=[1, 1, float("inf"), 5]), "'bbox' holds inf"),
+    "huge": (with_object(bbox=[1, 1, 10**400, 5]), "which is no number"),
+    "text": (with_object(bbox=[1, "2", 5, 5]), "'bbox' holds 2, which is no number"),
+    "truth": (with_object(bbox=[True, 1, 5, 5]), "'bbox' holds True, which is no number"),
+    "three": (with_object(bbox=[1, 1, 5]), "'bbox' is no list of four numbers"),
+    "none": (with_object(bbox=None), "'bbox' is no list of four numbers"),
+    "category": (with_object(category_id=5), f"{OBJECT}: unknown category 5"),
+    "category list": (with_object(category_id=[2]), f"{OBJECT}: 'category_id' is [2], of a wrong"),
+    "crowd": (with_object(iscrowd="yes"), f"{OBJECT} (car): 'iscrowd' is yes, neither 0 nor 1"),
+    "stray": (with_object(image_id=1), "annotation number 3: no picture has the id 1"),
+    "unhashable": (with_object(image_id={}), "annotation number 3: 'image_id' is {}, of a wrong"),
+    "string": (content(annotations=["x"]), "annotation number 1: not an object"),
+    "picture missing": (with_picture(file_name="z.jpg"), "picture z.jpg: the picture is missing"),
+    "picture's size": (with_picture(width=9), "the picture is 60×40, but the annotations say 9×40"),
+    "picture without": (with_picture(height=None), "picture a.jpg: 'height' is None, of a wrong"),
+    "picture twice": (with_picture(id=7), "image number 3: a second picture of the id 7"),
+    "picture unnamed": (with_picture(file_name=4), "image number 3: 'file_name' is 4, of a wrong"),
+    "traversal": (with_picture(file_name="../../x.jpg"), "'../../x.jpg' leads out of the folder"),
+    "absolute": (with_picture(file_name="/etc/passwd"), "'/etc/passwd' leads out of the folder"),
+    "nul": (with_picture(file_name="a\0.jpg"), "leads out of the folder"),
+    "surrogate": (with_picture(file_name="\ud800.jpg"), "cannot be followed"),
+}
+
+
+@pytest.mark.parametrize("name", COCO_FAULTS)
+def test_a_fault_of_coco_is_named_and_the_rest_is_read(coco_folder, name):
+    value, reason = COCO_FAULTS[name]
+    write(coco_folder, value)
+    assert reason in fault(coco_folder)
+    assert len(read_dataset(coco_folder)) >= 2
+
+
+def test_a_link_out_of_cocos_folder_is_refused(coco_folder):
+    (coco_folder / "val" / "z.jpg").symlink_to("/etc/passwd")
+    write(coco_folder, with_picture(file_name="z.jpg"))
+    assert "'z.jpg' is a link that leads out of the folder" in fault(coco_folder)
+    (coco_folder / "annotations" / "instances_val.json").unlink()
+    (coco_folder / "annotations" / "instances_val.json").symlink_to("/etc/passwd")
+    with pytest.raises(DataError, match="is a link that leads out of the folder"):
+        read_dataset(coco_folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "malformed JSON"),
+        ('{"images": [', "malformed JSON"),
+        ("[" * 100_000, "malformed JSON"),
+        ('{"images": ' + "1" * 5000 + "}", "malformed JSON"),
+        ([], "not COCO's form: an object"),
+        ({"images": []}, "not COCO's form: 'annotations' is no list"),
+        (content(images={}), "'images' is no list"),
+        (content(categories=[3]), "not an object"),
+        (content(categories=[{"id": 1}]), "'name' is missing"),
+        (content(categories=[{"id": "1", "name": "x"}]), "'id' is 1, of a wrong type"),
+        (content(categories=[{"id": 1, "name": "x\n"}]), "no category's name"),
+        (content(categories=[{"id": i, "name": "x"} for i in (1, 2)]), "a class is named twice"),
+        (content(categories=[{"id": 1, "name": n} for n in "xy"]), "two categories have the id 1"),
+        (content(images=[]), "no annotated picture"),
+    ],
+)
+def test_what_is_not_cocos_form_is_one_line(coco_folder, value, reason):
+    write(coco_folder, value)
+    with pytest.raises(DataError, match=reason) as error:
+        read_dataset(coco_folder)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_a_large_json_is_bounded(coco_folder, monkeypatch):
+    monkeypatch.setattr(coco, "JSON_BYTES", 100)
+    with pytest.raises(DataError, match=r"instances_val.json: larger than 100 bytes"):
+        read_coco(coco_folder)
+
+
+def test_cocos_split_must_be_said_if_there_are_several(coco_folder):
+    (coco_folder / "annotations" / "instances_train.json").write_text("{}")
+    with pytest.raises(DataError, match=r"say of which split; .* there are: train, val"):
+        read_dataset(coco_folder)
+    with pytest.raises(DataError, match="no split 'x'"):
+        read_dataset(coco_folder, "x")
+
+
+# === tensorflow-datasets ===
+
+
+def encoded() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def example(corners, label, **flags) -> dict:
+    sides = np.asarray([HEIGHT, WIDTH] * 2, np.float32)
+    objects = {
+        "bbox": np.asarray(corners, np.float32).reshape(-1, 4) / sides,
+        "label": np.asarray(label, np.int64),
+        **{key: np.asarray(value, bool) for key, value in flags.items()},
+    }
+    return {"image": encoded(), "image/filename": b"a.jpg", "objects": objects}
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Gives `have(examples)`, which takes the place of tensorflow-datasets."""
+    asked = []
+
+    def have(examples):
+        def builder(name, data_dir=None):
+            def as_dataset(split, decoders):
+                assert decoders == {"image": "undecoded"}
+                asked.append((name, data_dir, split))
+                if examples is None:
+                    raise AssertionError("Dataset voc: could not find\n data in /somewhere.")
+                return SimpleNamespace(as_numpy_iterator=lambda: iter(examples))
+
+            label = SimpleNamespace(names=["car", "cup"])
+            info = SimpleNamespace(features={"objects": {"label": label}})
+            return SimpleNamespace(info=info, as_dataset=as_dataset)
+
+        decode = SimpleNamespace(SkipDecoding=lambda: "undecoded")
+        fake = SimpleNamespace(builder=builder, decode=decode)
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
+        return asked
+
+    return have
+
+
+def test_prepared_voc_has_its_pixels_counted_from_1(prepared):
+    corners = [[6, 11, 20, 30], [7, 7, 7, 7]]  # y x y x, as VOC has them, divided.
+    asked = prepared([example(corners, [1, 0], is_difficult=[True, False])])
+    found = read_dataset("voc/2007", "test")
+    assert asked == [("voc/2007", None, "test")]
+    assert (found.name, found.classes) == ("voc/2007 test", ("car", "cup"))
+    (item,) = found.items
+    np.testing.assert_array_equal(item.boxes, [[10, 5, 30, 20]])
+    assert (item.labels.tolist(), item.difficult.tolist()) == ([1], [True])
+    assert item.size == load_image(item.image).shape[:2] == (HEIGHT, WIDTH)
+    assert [str(f) for f in found.faults] == ["a.jpg: object 2 (car): the box 7 7 7 7 has no area"]
+
+
+def test_prepared_coco_is_continuous(prepared, tmp_path):
+    asked = prepared([example([[1, 2, 10, 20.5]], [0], is_crowd=[True]), example([], [])])
+    found = read_prepared("coco/2017", "train[:2]", folder=tmp_path, classes=("cup", "car"))
+    assert asked == [("coco/2017", str(tmp_path), "train[:2]")]
+    item, empty = found.items
+    np.testing.assert_allclose(item.boxes, [[2, 1, 20.5, 10]], atol=1e-5)
+    assert (item.labels.tolist(), item.crowd.tolist()) == ([1], [True])
+    assert empty.boxes.shape == (0, 4)
+
+
+def test_what_is_not_prepared_is_one_line_with_a_way_out(prepared):
+    prepared(None)
+    with pytest.raises(DataError, match=r"could not find data in .*tfds build voc/2007") as error:
+        read_dataset("voc/2007")
+    assert "\n" not in str(error.value)
