@@ -11,6 +11,8 @@ COMMANDS = {
     "import superres": ["-c", "import superres"],
     "import nst": ["-c", "import nst"],
     "import classify": ["-c", "import classify"],
+    "import cartoon": ["-c", "import cartoon"],
+    "import detection": ["-c", "import detection"],
     "python -m classify.run --help": ["-m", "classify.run", "--help"],
 }
 
