@@ -147,7 +147,7 @@ def measure(
 
         front = photo if mask is None else matting.foreground(photo, mask)
         drawn = draw_fine(front, config, tones=choose, mask=mask)
-        drawn = drawn if mask is None else lay_on(drawn, mask, WHITE)
+        drawn = drawn if mask is None else lay_on(drawn, matting.harden(mask), WHITE)
     seconds = time.perf_counter() - start
     return Evaluation(
         picture=seen,

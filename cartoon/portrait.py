@@ -62,19 +62,17 @@ def portray(
     backdrop = find_backdrop(background) if isinstance(background, str) else background
     picture = load_image(image, alpha="keep")
     start = time.perf_counter()
-    cutting = CutOutConfig() if cutting is None else cutting
-    mask, found = find_people(picture, cutting)
+    mask, found = find_people(picture, CutOutConfig() if cutting is None else cutting)
     if not found:
         drawn = cartoonize(picture, config=config).image
         return Portrait(drawn, mask, False, time.perf_counter() - start)
-    photo = np.ascontiguousarray(picture[..., :3])
+    photo, edges = np.ascontiguousarray(picture[..., :3]), mask
     if config.method == "report":
         drawn = draw_report(lay_on(photo, mask, WHITE), config)
         if np.array_equal(backdrop(picture), WHITE):
             return Portrait(drawn, mask, True, time.perf_counter() - start)
     else:
         drawn = draw_fine(matting.foreground(photo, mask), config, mask=mask)
-    # A photo's soft edges, around a drawing, are a haze beyond its outline.
-    crisp = config.method == "fine" and not cutting.feather
-    image = compose(drawn, matting.harden(mask) if crisp else mask, picture, backdrop)
+        edges = matting.harden(mask)  # A photo's soft ones are a haze around a drawing's outline.
+    image = compose(drawn, edges, picture, backdrop)
     return Portrait(image, mask, True, time.perf_counter() - start)

@@ -101,7 +101,8 @@ def test_other_half_are_the_negatives(natural):
     layer(natural)
     layer.adapt(natural)
     outputs = np.asarray(layer(natural))
-    np.testing.assert_array_equal(outputs[..., 12:], -outputs[..., :12])
+    # Not to the bit: some processors sum the last channels in another order.
+    np.testing.assert_allclose(outputs[..., 12:], -outputs[..., :12], atol=1e-5)
     assert np.abs(outputs).max() > 1
 
 
