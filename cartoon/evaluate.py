@@ -23,13 +23,13 @@ from matplotlib.figure import Figure
 from atelier import cli
 from atelier.files import refuse_existing, write_table
 from atelier.images import ImageSource, load_image, resize, sample, save_image
-from cartoon import matting
 from cartoon.backdrop import WHITE, lay_on
 from cartoon.cartoonize import settings_of
 from cartoon.config import PRESETS, CartoonConfig, CutOutConfig, PortraitConfig
 from cartoon.cut_out import find_people
 from cartoon.fine import draw_fine, find_tones
 from cartoon.metrics import Accuracy, accuracy, mean
+from cartoon.portrait import draw_person
 from cartoon.report import draw_report, find_centroids
 
 EXAMPLES = (
@@ -126,9 +126,9 @@ def measure(
         photo = np.ascontiguousarray(picture[..., :3])
         seen = lay_on(photo, mask, WHITE)
     else:
-        photo = seen = load_image(picture)
+        seen = load_image(picture)
     if margins:
-        photo = seen = as_figure(seen)
+        seen = as_figure(seen)
         mask = None
     centroids = []
     start = time.perf_counter()
@@ -138,16 +138,19 @@ def measure(
             centroids.extend(find_centroids(counts, config))
             return centroids
 
-        drawn = draw_report(seen, config, choose)
     else:
 
         def choose(counts):
             centroids.append(find_tones(counts, config))
             return centroids[0]
 
-        front = photo if mask is None else matting.foreground(photo, mask)
-        drawn = draw_fine(front, config, tones=choose, mask=mask)
-        drawn = drawn if mask is None else lay_on(drawn, matting.harden(mask), WHITE)
+    if mask is not None:
+        drawn, edges = draw_person(photo, mask, config, choose)
+        drawn = drawn if config.method == "report" else lay_on(drawn, edges, WHITE)
+    elif config.method == "report":
+        drawn = draw_report(seen, config, choose)
+    else:
+        drawn = draw_fine(seen, config, tones=choose)
     seconds = time.perf_counter() - start
     return Evaluation(
         picture=seen,

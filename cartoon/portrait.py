@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -66,13 +67,28 @@ def portray(
     if not found:
         drawn = cartoonize(picture, config=config).image
         return Portrait(drawn, mask, False, time.perf_counter() - start)
-    photo, edges = np.ascontiguousarray(picture[..., :3]), mask
+    photo = np.ascontiguousarray(picture[..., :3])
+    drawn, edges = draw_person(photo, mask, config)
+    if config.method != "report" or not np.array_equal(backdrop(picture), WHITE):
+        drawn = compose(drawn, edges, picture, backdrop)
+    return Portrait(drawn, mask, True, time.perf_counter() - start)
+
+
+def draw_person(
+    photo: np.ndarray, mask: np.ndarray, config: CartoonConfig, choose: Callable | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws what a mask shows of a photo.
+
+    Args:
+        photo: uint8 (H, W, 3).
+        mask: float32 (H, W) in [0, 1].
+        config: of the drawing.
+        choose: gives `draw_report`'s centroids, or `draw_fine`'s tones.
+
+    Returns:
+        The drawing, uint8 (H, W, 3), which preset "report" has on white, and its mask.
+    """
     if config.method == "report":
-        drawn = draw_report(lay_on(photo, mask, WHITE), config)
-        if np.array_equal(backdrop(picture), WHITE):
-            return Portrait(drawn, mask, True, time.perf_counter() - start)
-    else:
-        drawn = draw_fine(matting.foreground(photo, mask), config, mask=mask)
-        edges = matting.harden(mask)  # A photo's soft ones are a haze around a drawing's outline.
-    image = compose(drawn, edges, picture, backdrop)
-    return Portrait(image, mask, True, time.perf_counter() - start)
+        return draw_report(lay_on(photo, mask, WHITE), config, choose), mask
+    drawn = draw_fine(matting.foreground(photo, mask), config, tones=choose, mask=mask)
+    return drawn, matting.harden(mask)  # A photo's soft edges are a haze around an outline.
