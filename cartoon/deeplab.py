@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from atelier.resnet import Blocks, resnet
 from cartoon.layers import ResizeLike
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -19,9 +20,6 @@ CLASSES = (
     *("sheep", "sofa", "train", "tvmonitor"),
 )
 """The names of the outputs 0 to 20, as Pascal VOC has them."""
-
-EXPANSION = 4
-"""How many times more channels a bottleneck gives than its 3×3 convolution has."""
 
 
 def build_deeplabv3(
@@ -61,36 +59,16 @@ def build_deeplabv3(
         TensorShape([1, 40, 60, 21])
 
     Reference: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017,
-    section 3.3; He et al., "Deep Residual Learning for Image Recognition", 2015, with the stride
-    in the 3×3 convolution, as torchvision has it.
+    section 3.3.
     """
-    if len(depths) != 4:
-        raise ValueError(f"ResNet has four stages, not {len(depths)}")
-    build = _Blocks(keras.dtype_policies.get(dtype))
+    build = _Blocks(dtype)
     inputs = keras.Input((None, None, 3), name="rgb")
     variance = [deviation**2 for deviation in IMAGENET_STD]
     x = layers.Normalization(
         mean=list(IMAGENET_MEAN), variance=variance, dtype="float32", name="normalization"
     )(inputs)
 
-    # === ResNet ===
-    x = build.conv(x, "backbone_conv1", width, 7, stride=2)
-    x = build.norm_relu(x, "backbone_bn1")
-    x = layers.ZeroPadding2D(1, name="backbone_pad", dtype=build.dtype)(x)  # Of ReLU: 0 is least.
-    x = layers.MaxPooling2D(3, 2, name="backbone_maxpool", dtype=build.dtype)(x)
-    dilation = 1
-    for stage, depth in enumerate(depths, start=1):
-        before, stride = dilation, 2 if stage == 2 else 1
-        dilation *= 2 if stage > 2 else 1  # Instead of a stride of 2, from the second block on.
-        for block in range(depth):
-            x = build.bottleneck(
-                x,
-                f"backbone_layer{stage}_{block}",
-                width * 2 ** (stage - 1),
-                stride=stride if block == 0 else 1,
-                dilation=before if block == 0 else dilation,
-                project=block == 0,
-            )
+    x = resnet(x, build, "backbone", width=width, depths=depths, dilated=2)[-1]
 
     # === Atrous spatial pyramid pooling ===
     branches = [build.conv_norm_relu(x, "classifier_0_convs_0", head, 1)]
@@ -116,33 +94,8 @@ def build_deeplabv3(
     return keras.Model(inputs, x, name=name)
 
 
-class _Blocks:
-    """The recurring parts, all of one dtype policy."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-
-    def conv(self, x, name: str, filters: int, size: int, *, stride: int = 1, dilation: int = 1):
-        """A convolution without bias, padded alike on all sides: Keras' "same" is not, if stride
-        is 2 and the size is even."""
-        if stride > 1:
-            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad", dtype=self.dtype)(x)
-        return layers.Conv2D(
-            filters,
-            size,
-            strides=stride,
-            dilation_rate=dilation,
-            padding="valid" if stride > 1 else "same",
-            use_bias=False,
-            name=name,
-            dtype=self.dtype,
-        )(x)
-
-    def norm(self, x, name: str):
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, dtype=self.dtype)(x)
-
-    def norm_relu(self, x, name: str):
-        return layers.ReLU(name=f"{name}_relu", dtype=self.dtype)(self.norm(x, name))
+class _Blocks(Blocks):
+    """And those of DeepLabv3's head."""
 
     def conv_norm_relu(
         self, x, name: str, filters: int, size: int, *, dilation: int = 1, first: int = 0
@@ -150,16 +103,3 @@ class _Blocks:
         """Both in a row as torchvision numbers them, `first` being the convolution's number."""
         x = self.conv(x, f"{name}_{first}", filters, size, dilation=dilation)
         return self.norm_relu(x, f"{name}_{first + 1}")
-
-    def bottleneck(self, x, name: str, filters: int, *, stride: int, dilation: int, project: bool):
-        """1×1, 3×3 and 1×1 convolutions beside a shortcut, which is projected where it must be."""
-        shortcut = x
-        if project:
-            shortcut = self.conv(x, f"{name}_downsample_0", EXPANSION * filters, 1, stride=stride)
-            shortcut = self.norm(shortcut, f"{name}_downsample_1")
-        x = self.norm_relu(self.conv(x, f"{name}_conv1", filters, 1), f"{name}_bn1")
-        x = self.conv(x, f"{name}_conv2", filters, 3, stride=stride, dilation=dilation)
-        x = self.norm_relu(x, f"{name}_bn2")
-        x = self.norm(self.conv(x, f"{name}_conv3", EXPANSION * filters, 1), f"{name}_bn3")
-        x = layers.Add(name=f"{name}_add", dtype=self.dtype)([x, shortcut])
-        return layers.ReLU(name=f"{name}_relu", dtype=self.dtype)(x)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
 
 from atelier import weights as stored
 from atelier.checkpoints import read_checkpoint
 from atelier.errors import WeightsError
+from atelier.resnet import Slot, fill, layer_slots
 from cartoon.deeplab import build_deeplabv3
 
 URL = "https://download.pytorch.org/models/deeplabv3_resnet101_coco-586e9e4e.pth"
@@ -21,16 +21,8 @@ URL = "https://download.pytorch.org/models/deeplabv3_resnet101_coco-586e9e4e.pth
 SHA256_PREFIX = "586e9e4e"
 """The published file's sha256 begins so: torchvision gives no more of it, in the file's name."""
 
-IGNORED_PREFIX, IGNORED_SUFFIX = "aux_classifier.", ".num_batches_tracked"
-"""What training alone needs: a second classifier, and counters."""
-
-BATCH_NORM = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
-"""Keras' names of a batch normalisation's variables, by torchvision's."""
+IGNORED_PREFIX = "aux_classifier."
+"""A second classifier, which training alone needs."""
 
 
 def deeplabv3_resnet101(checkpoint: str | os.PathLike | None = None, *, dtype=None) -> keras.Model:
@@ -81,42 +73,17 @@ def load_torchvision(model: keras.Model, state: Mapping[str, np.ndarray]) -> Non
         WeightsError: a name is missing or not the model's, or an array is not of the shape or
             kind that it should be; the first of them is named.
     """
-    wanted = {name: shape for name, _, shape in _names(model)}
-    given = {
-        name: array
-        for name, array in state.items()
-        if not name.startswith(IGNORED_PREFIX) and not name.endswith(IGNORED_SUFFIX)
-    }
-    for names, verb in ((wanted.keys() - given.keys(), "lacks"), (given.keys() - wanted, "has")):
-        if names:
-            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise WeightsError(f"not this network's weights: the state {verb} {min(names)}{others}")
-    for name, shape in wanted.items():
-        if given[name].shape != shape or given[name].dtype.kind != "f":
-            raise WeightsError(
-                f"not this network's weights: {name} is {given[name].dtype} {given[name].shape}, "
-                f"not float {shape}"
-            )
-    for name, variable, _ in _names(model):
-        array = given[name]
-        variable.assign(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
+    fill(
+        dict(_slots(model)),
+        {name: array for name, array in state.items() if not name.startswith(IGNORED_PREFIX)},
+    )
 
 
 def torchvision_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     """The shapes that `load_torchvision` takes for `model`, by torchvision's names."""
-    return {name: shape for name, _, shape in _names(model)}
+    return {name: slot.shape for name, slot in _slots(model)}
 
 
-def _names(model: keras.Model) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
-    """torchvision's name of each variable, the variable, and its shape in torchvision's order."""
-    for layer in model.layers:
-        module = layer.name.replace("_", ".")  # No module on the way has "_" in its own name.
-        if isinstance(layer, layers.Conv2D):
-            height, width, channels, filters = layer.kernel.shape
-            yield f"{module}.weight", layer.kernel, (filters, channels, height, width)
-            if layer.use_bias:
-                yield f"{module}.bias", layer.bias, (filters,)
-        elif isinstance(layer, layers.BatchNormalization):
-            for name, ours in BATCH_NORM.items():
-                variable = getattr(layer, ours)
-                yield f"{module}.{name}", variable, tuple(variable.shape)
+def _slots(model: keras.Model) -> Iterator[tuple[str, Slot]]:
+    for layer in model.layers:  # No module on the way has "_" in its own name.
+        yield from layer_slots(layer, layer.name.replace("_", "."))
