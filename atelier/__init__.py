@@ -32,4 +32,6 @@ def _import_tensorflow_quietly() -> None:
             os.close(kept)
 
 
+# Of what TensorFlow says later on, errors are for users; warnings are about its own estimates.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 _import_tensorflow_quietly()

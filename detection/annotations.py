@@ -25,7 +25,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from atelier.errors import DataError
-from atelier.images import MAX_PIXELS
+from atelier.images import MAX_PIXELS, READABLE
 
 PREPARED = ("voc/", "coco/")
 """How the names of tensorflow-datasets' sets that can be read start."""
@@ -94,8 +94,8 @@ def read_dataset(
     """Reads a data set of any kind known here.
 
     Args:
-        source: a folder in VOC's or COCO's form, a COCO JSON file, or the name of a set that
-            tensorflow-datasets has prepared, "voc/2007" or "coco/2017".
+        source: a folder in VOC's or COCO's form or with photos and masks, a COCO JSON file, or the
+            name of a set that tensorflow-datasets has prepared, "voc/2007" or "coco/2017".
         split: such as "train" or "val2017"; see the readers for what None means.
         images: the pictures' folder, where it is not the usual one.
         classes: their names and order; left out, those that the annotations hold. An object of
@@ -105,7 +105,7 @@ def read_dataset(
     Raises:
         DataError: nothing of the kind, a damaged file, no picture left, or with `strict` a fault.
     """
-    from detection import coco, voc  # They are built upon this file.
+    from detection import coco, masks, voc  # They are built upon this file.
 
     path = Path(source)
     if not path.exists() and str(source).startswith(PREPARED):
@@ -113,7 +113,71 @@ def read_dataset(
     options = {"images": images, "classes": classes, "strict": strict}
     if path.suffix.lower() == ".json" or (path.is_dir() and coco.find_files(path)):
         return coco.read_coco(path, split, **options)
+    if images is None and masks.is_masks(path):
+        return masks.read_masks(path, split, classes=classes, strict=strict)
     return voc.read_voc(path, split, **options)
+
+
+def keep_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The same pictures, with objects of these classes alone, in this order.
+
+    Raises:
+        DataError: a class that the data set does not have.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    for name in classes:
+        if name not in dataset.classes:
+            known = ", ".join(dataset.classes)
+            raise DataError(f"{dataset.name}: no class {plain(name)!r}; there are {known}")
+    items = []
+    for item in dataset.items:
+        names = [dataset.classes[label] for label in item.labels]
+        kept = [i for i, name in enumerate(names) if name in places]
+        chosen = {
+            "boxes": item.boxes[kept],
+            "labels": np.asarray([places[names[i]] for i in kept], np.int64),
+            "crowd": item.crowd[kept],
+            "difficult": item.difficult[kept],
+        }
+        items.append(dataclasses.replace(item, **chosen))
+    return dataclasses.replace(dataset, classes=tuple(classes), items=tuple(items))
+
+
+def join(datasets: Sequence[Dataset]) -> Dataset:
+    """Data sets of the same classes as one.
+
+    Raises:
+        DataError: their classes differ.
+    """
+    first = datasets[0]
+    for other in datasets[1:]:
+        if other.classes != first.classes:
+            raise DataError(
+                f"{first.name} has the classes {', '.join(first.classes)}, and {other.name} "
+                f"{', '.join(other.classes)}: name those of interest"
+            )
+    return Dataset(
+        " + ".join(dataset.name for dataset in datasets),
+        first.classes,
+        tuple(item for dataset in datasets for item in dataset.items),
+        tuple(fault for dataset in datasets for fault in dataset.faults),
+    )
+
+
+def read_backgrounds(folder: str | os.PathLike, classes: Sequence[str]) -> Dataset:
+    """Pictures of a folder on which there is nothing.
+
+    Raises:
+        DataError: no such folder, or no picture in it that can be read.
+    """
+    collector = Collector(Path(folder).name, classes, strict=False)
+    if not os.path.isdir(folder):
+        raise DataError(f"{folder}: no such folder")
+    for file in sorted(Path(folder).iterdir()):
+        if file.suffix.lower() in READABLE:
+            with collector.guard(file.name):
+                collector.add(file.name, file.name, file, picture_size(file), ())
+    return collector.dataset()
 
 
 def read_prepared(

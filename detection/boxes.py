@@ -37,14 +37,36 @@ def iou(boxes, others):
     Returns:
         (…, N, M).
     """
+    intersection = _intersection(boxes, others)
+    union = ops.expand_dims(area(boxes), -1) + ops.expand_dims(area(others), -2) - intersection
+    return ops.where(union > 0, intersection / ops.where(union > 0, union, 1.0), 0.0)
+
+
+def coverage(boxes, others):
+    """The share of each of `others` that lies within each of `boxes`, float32 in [0, 1].
+
+    The IoU of COCO's evaluation with regions of crowds. Degenerate `others` give 0.
+
+    Args:
+        boxes: (…, N, 4).
+        others: (…, M, 4), with leading axes that broadcast against those of `boxes`.
+
+    Returns:
+        (…, N, M).
+    """
+    whole = ops.expand_dims(area(others), -2)
+    share = _intersection(boxes, others) / ops.where(whole > 0, whole, 1.0)
+    return ops.where(whole > 0, share, 0.0)
+
+
+def _intersection(boxes, others):
+    """The area that each pair of boxes has in common, (…, N, M)."""
     boxes = ops.expand_dims(boxes, -2)
     others = ops.expand_dims(others, -3)
     low = ops.maximum(boxes[..., :2], others[..., :2])
     high = ops.minimum(boxes[..., 2:], others[..., 2:])
     sides = ops.maximum(high - low, 0.0)
-    intersection = sides[..., 0] * sides[..., 1]
-    union = area(boxes) + area(others) - intersection
-    return ops.where(union > 0, intersection / ops.where(union > 0, union, 1.0), 0.0)
+    return sides[..., 0] * sides[..., 1]
 
 
 def clip(boxes, sizes):

@@ -87,7 +87,16 @@ def deltas_of_class(deltas, labels):
 
 
 def rpn_losses(
-    logits, deltas, labels, targets, valid, *, cls_normalizer=None, reg_normalizer=None, weight=1.0
+    logits,
+    deltas,
+    labels,
+    targets,
+    valid,
+    *,
+    cls_normalizer=None,
+    reg_normalizer=None,
+    weight=1.0,
+    beta: float = BETA,
 ):
     """Both losses of the region proposal network, of objectness and of boxes.
 
@@ -101,6 +110,7 @@ def rpn_losses(
         valid: bool (N, S).
         cls_normalizer, reg_normalizer: N_cls and N_reg; None: the number of valid samples.
         weight: λ of the second loss.
+        beta: see `smooth_l1`.
 
     Returns:
         two numbers.
@@ -108,7 +118,7 @@ def rpn_losses(
     positive = ops.logical_and(labels > 0, valid)
     reg_normalizer = _count(valid) if reg_normalizer is None else reg_normalizer
     objectness = objectness_loss(logits, labels, valid, cls_normalizer)
-    return objectness, weight * box_loss(deltas, targets, positive, reg_normalizer)
+    return objectness, weight * box_loss(deltas, targets, positive, reg_normalizer, beta)
 
 
 def head_losses(logits, deltas, labels, targets, valid, beta: float = BETA):

@@ -2,12 +2,20 @@
 
 `roi_pool` is the report's part 4, with its two roundings (Girshick 2015, section 2.1); `roi_align`
 samples between positions instead (He et al. 2017, section 3). Both equal torchvision's. TensorFlow,
-with gradients; static sizes of maps keep tf.function from retracing.
+with gradients; maps may be of any size without tf.function being traced again.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import tensorflow as tf
+
+from detection.boxes import area
+
+LONGEST_MAP = 127
+"""Positions each way of maps whose size is not static: pictures of 2,032 pixels at stride 16."""
 
 
 def roi_pool(features, boxes, spatial_scale: float, output_size: int = 7) -> tf.Tensor:
@@ -22,7 +30,7 @@ def roi_pool(features, boxes, spatial_scale: float, output_size: int = 7) -> tf.
     maps such as conv5_3 (38 × 63: 36 copies); for the fine maps of a pyramid take `roi_align`.
 
     Args:
-        features: float (N, H, W, C), H and W static.
+        features: float (N, H, W, C); H and W at most `LONGEST_MAP` where they are not static.
         boxes: float32 (N, R, 4), x1 y1 x2 y2 in pixels of the picture.
         spatial_scale: positions of the map a pixel of the picture, 1/16 for conv5_3.
         output_size: bins each way, 7 for VGG16.
@@ -31,19 +39,23 @@ def roi_pool(features, boxes, spatial_scale: float, output_size: int = 7) -> tf.
         (N, R, output_size, output_size, C), of the features' type.
     """
     batch, channels = tf.shape(features)[0], features.shape[-1]
-    height, width = features.shape[1:3]
+    (height, width), (levels_down, levels_across) = _extents(features), _window_levels(features)
     corners = _round_half_away(boxes * spatial_scale)
     top, bottom = _quantized_bins(corners[..., 1], corners[..., 3], output_size, height)
     left, right = _quantized_bins(corners[..., 0], corners[..., 2], output_size, width)
 
     # (N, levels of y, levels of x, H, W, C) flat: a bin's four windows are four rows of it.
-    rows = [maxima for row in _windows(features, axis=1) for maxima in _windows(row, axis=2)]
+    rows = [
+        maxima
+        for row in _windows(features, 1, levels_down)
+        for maxima in _windows(row, 2, levels_across)
+    ]
     table = tf.reshape(tf.stack(rows, axis=1), (-1, channels))
     empty = (bottom <= top)[..., :, None] | (right <= left)[..., None, :]
-    level_y, first_y, second_y = _two_windows(top, bottom, height)
-    level_x, first_x, second_x = _two_windows(left, right, width)
+    level_y, first_y, second_y = _two_windows(top, bottom, height, levels_down)
+    level_x, first_x, second_x = _two_windows(left, right, width, levels_across)
 
-    levels = level_y[..., :, None] * width.bit_length() + level_x[..., None, :]
+    levels = level_y[..., :, None] * levels_across + level_x[..., None, :]
     table_start = (tf.range(batch)[:, None, None, None] * len(rows) + levels) * (height * width)
 
     def window(y, x):
@@ -69,7 +81,7 @@ def roi_align(
     non-approximate joint training needs them (the report's part 5).
 
     Args:
-        features: float (N, H, W, C), H and W static.
+        features: float (N, H, W, C).
         boxes: float32 (N, R, 4), x1 y1 x2 y2 in pixels of the picture.
         spatial_scale: positions of the map a pixel of the picture.
         output_size: bins each way.
@@ -88,12 +100,63 @@ def roi_align(
     if not aligned:
         sides = tf.maximum(sides, 1.0)
     if sampling_ratio > 0:
-        return _align_by_crops(features, corner, sides, output_size, sampling_ratio)
+        batch, count = tf.shape(corner)[0], tf.shape(corner)[1]
+        pictures = tf.repeat(tf.range(batch), count)
+        corner, sides = tf.reshape(corner, (-1, 2)), tf.reshape(sides, (-1, 2))
+        pooled = _align_by_crops(features, pictures, corner, sides, output_size, sampling_ratio)
+        return tf.reshape(pooled, (batch, count, *pooled.shape[1:]))
     return _align_by_weights(features, corner, sides, output_size)
 
 
-def _align_by_crops(features, corner, sides, output_size, sampling_ratio):
-    """RoIAlign with a fixed number of samples: TensorFlow's bilinear crops, then their means."""
+def roi_align_levels(
+    features: Sequence,
+    boxes,
+    strides: Sequence,
+    output_size: int = 7,
+    sampling_ratio: int = 2,
+    canonical: tuple[float, int] = (224.0, 4),
+) -> tf.Tensor:
+    """RoIAlign from the levels of a pyramid: of each box from the one that suits its size.
+
+    The level is floor(4 + log2(√area / 224)), where level k has stride 2ᵏ, within those given: Lin
+    et al. 2017 (Feature Pyramid Networks), eq. 1; `MultiScaleRoIAlign` of torchvision.
+
+    Args:
+        features: float (N, H, W, C) of each level, finest first.
+        boxes: float32 (N, R, 4), x1 y1 x2 y2 in pixels of the picture.
+        strides: pixels a position of each level, powers of two.
+        output_size, sampling_ratio: see `roi_align`; the ratio is positive.
+        canonical: a side in pixels, and the level of square boxes of this side.
+
+    Returns:
+        float32 (N, R, output_size, output_size, C).
+    """
+    batch, count = tf.shape(boxes)[0], tf.shape(boxes)[1]
+    pictures = tf.repeat(tf.range(batch), count)
+    boxes = tf.reshape(boxes, (-1, 4))
+    finest, coarsest = (int(math.log2(strides[place])) for place in (0, -1))
+    side, level = canonical
+    levels = tf.floor(level + tf.math.log(tf.sqrt(area(boxes)) / side) / math.log(2) + 1e-6)
+    levels = tf.clip_by_value(levels, finest, coarsest)
+
+    places, pooled = [], []
+    for place, (maps, stride) in enumerate(zip(features, strides, strict=True)):
+        chosen = tf.cast(tf.where(levels == finest + place)[:, 0], tf.int32)
+        own = tf.gather(boxes, chosen) / stride
+        sides = tf.maximum(own[:, 2:] - own[:, :2], 1.0)
+        places.append(chosen)
+        pooled.append(
+            _align_by_crops(
+                tf.cast(maps, tf.float32), tf.gather(pictures, chosen), own[:, :2], sides,
+                output_size, sampling_ratio,
+            )
+        )  # fmt: skip
+    shape = (batch, count, output_size, output_size, features[0].shape[-1])
+    return tf.reshape(tf.dynamic_stitch(places, pooled), shape)
+
+
+def _align_by_crops(features, pictures, corner, sides, output_size, sampling_ratio):
+    """RoIAlign of boxes (B, …) with a fixed number of samples: bilinear crops, then their means."""
     # With one position of border repeated, and 0 beyond it, crops are sampled as torchvision's.
     padded = tf.concat([features[:, :1], features, features[:, -1:]], axis=1)
     padded = tf.concat([padded[:, :, :1], padded, padded[:, :, -1:]], axis=2)
@@ -101,25 +164,22 @@ def _align_by_crops(features, corner, sides, output_size, sampling_ratio):
     step = sides / samples
     first = corner + 0.5 * step + 1
     last = corner + sides - 0.5 * step + 1
-    extent = tf.constant([padded.shape[2] - 1, padded.shape[1] - 1], tf.float32)
+    extent = tf.cast(tf.shape(padded)[2:0:-1] - 1, tf.float32)
     crops = tf.concat([first / extent, last / extent], axis=-1)
-    crops = tf.gather(tf.reshape(crops, (-1, 4)), [1, 0, 3, 2], axis=1)
-
-    batch, count = tf.shape(corner)[0], tf.shape(corner)[1]
-    pictures = tf.repeat(tf.range(batch), count)
+    crops = tf.gather(crops, [1, 0, 3, 2], axis=1)
     sampled = tf.image.crop_and_resize(padded, crops, pictures, (samples, samples))
     if sampling_ratio > 1:
         sampled = tf.nn.avg_pool2d(sampled, sampling_ratio, sampling_ratio, "VALID")
-    return tf.reshape(sampled, (batch, count, output_size, output_size, features.shape[-1]))
+    return sampled
 
 
 def _align_by_weights(features, corner, sides, output_size):
     """RoIAlign with as many samples as positions: the means are linear in rows and in columns."""
-    weights_x = _axis_weights(corner[..., 0], sides[..., 0], output_size, features.shape[2])
-    weights_y = _axis_weights(corner[..., 1], sides[..., 1], output_size, features.shape[1])
+    (height, width), channels = _extents(features), features.shape[-1]
+    weights_x = _axis_weights(corner[..., 0], sides[..., 0], output_size, width)
+    weights_y = _axis_weights(corner[..., 1], sides[..., 1], output_size, height)
     # As plain products of matrices: einsum moves the channels about, which takes longer.
     batch, count = tf.shape(corner)[0], tf.shape(corner)[1]
-    height, width, channels = features.shape[1:]
     weights_y = tf.reshape(weights_y, (batch, count * output_size, height))
     rows = weights_y @ tf.reshape(features, (batch, height, width * channels))
     rows = tf.reshape(rows, (batch, count, output_size, width, channels))
@@ -135,10 +195,10 @@ def _axis_weights(start, side, output_size, size):
     offsets = tf.math.divide_no_nan(sample + 0.5, counts[..., None])
     bin_index = tf.range(output_size, dtype=tf.float32)[:, None]
     at = start[..., None, None] + (bin_index + offsets[..., None, :]) * bins[..., None, None]
-    counts = counts[..., None, None]
+    counts, size = counts[..., None, None], tf.cast(size, tf.float32)
     counted = (sample < counts) & (at >= -1) & (at <= size)
     at = tf.clip_by_value(at, 0.0, size - 1.0)[..., None]
-    weights = tf.maximum(1 - tf.abs(at - tf.range(size, dtype=tf.float32)), 0.0)
+    weights = tf.maximum(1 - tf.abs(at - tf.range(size)), 0.0)
     weights = tf.where(counted[..., None], weights, 0.0)
     return tf.math.divide_no_nan(tf.reduce_sum(weights, axis=-2), counts)
 
@@ -162,23 +222,31 @@ def _quantized_bins(first, last, output_size, size):
     return tf.clip_by_value(start, 0, size), tf.clip_by_value(stop, 0, size)
 
 
-def _windows(features, axis):
+def _extents(features):
+    """Height and width of maps, as numbers where they are static."""
+    dynamic = tf.shape(features)
+    return [features.shape[axis] or dynamic[axis] for axis in (1, 2)]
+
+
+def _window_levels(features) -> list[int]:
+    """How many powers of two there are up to the height, and up to the width."""
+    return [(features.shape[axis] or LONGEST_MAP).bit_length() for axis in (1, 2)]
+
+
+def _windows(features, axis, levels):
     """Maxima over windows of 1, 2, 4, … positions that start at each position of an axis."""
     maxima = [features]
-    size, length = features.shape[axis], 1
-    while 2 * length <= size:
+    for level in range(levels - 1):
         here = maxima[-1]
-        kept, moved = tf.split(here, [length, size - length], axis)
-        # What is appended stands for windows that reach over the end, which nothing asks for.
-        maxima.append(tf.maximum(here, tf.concat([moved, kept], axis)))
-        length *= 2
+        # What comes round from the start stands for windows over the end, which nothing asks for.
+        maxima.append(tf.maximum(here, tf.roll(here, -(2**level), axis)))
     return maxima
 
 
-def _two_windows(start, stop, size):
+def _two_windows(start, stop, size, levels):
     """The level of two windows that cover [start, stop) together, and where each starts."""
     length = tf.maximum(stop - start, 1)
-    powers = 2 ** tf.range(size.bit_length())
+    powers = 2 ** tf.range(levels)
     level = tf.reduce_sum(tf.cast(length[..., None] >= powers, tf.int32), axis=-1) - 1
     # Empty bins beyond the end must stay within the table, too.
     return level, tf.minimum(start, size - 1), tf.maximum(stop - tf.gather(powers, level), 0)

@@ -1,0 +1,129 @@
+"""Photos with masks, such as segmentation sets have: boxes around the parts of each mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from atelier.errors import AtelierError, DataError
+from atelier.images import READABLE, load_image
+from detection.annotations import (
+    Collector,
+    Dataset,
+    FaultError,
+    Found,
+    described,
+    picture_size,
+    plain,
+)
+
+FOLDERS = ("images", "masks")
+
+SMALLEST = 0.005
+"""Parts of a mask below this share of the picture are specks, and ignored like crowds."""
+
+SPECK = 0.0002
+"""Below this share they are noise, and nothing at all."""
+
+MISFIT = 0.03
+"""By how much a mask may be wider or higher than its photo, once both are of one size."""
+
+
+def is_masks(folder: str | os.PathLike) -> bool:
+    """Whether a folder holds photos with masks."""
+    return all((Path(folder) / part).is_dir() for part in FOLDERS)
+
+
+def read_masks(
+    folder: str | os.PathLike,
+    split: str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    strict: bool = False,
+    groups: Collection[str] = (),
+) -> Dataset:
+    """Reads a folder with `images/` and `masks/`, names alike.
+
+    White in a mask is an object; what hangs together is one. Two people arm in arm would share a
+    box: photos with such are named in `groups`.
+
+    Args:
+        folder: with the two folders.
+        split: has no meaning here, and must be left out.
+        classes: the name of the one class; left out, "object".
+        strict: whether the first fault is an error.
+        groups: names without suffix of photos on which several objects hang together. All parts of
+            their masks count as crowds, which are neither taught nor asked for.
+
+    Raises:
+        DataError: no such folders, no picture without fault, or with `strict` a fault.
+    """
+    folder = Path(folder)
+    if split is not None:
+        raise DataError(f"{folder}: a folder with masks has no splits such as {plain(split)!r}")
+    if classes is not None and len(classes) != 1:
+        raise DataError(f"{folder}: a folder with masks has one class, not {len(classes)}")
+    (label,) = classes or ("object",)
+    collector = Collector(folder.resolve().name, (label,), strict)
+    masks = mask_files(folder)
+    for file in sorted((folder / "images").iterdir()):
+        if not _is_picture(file):
+            continue
+        with collector.guard(f"images/{file.name}"):
+            size = picture_size(file)
+            if file.stem not in masks:
+                raise FaultError(f"there is no mask masks/{plain(file.stem)}.*")
+            founds = [
+                Found(described(number, label), label, box, crowd or file.stem in groups)
+                for number, (box, crowd) in enumerate(parts(read_mask(masks[file.stem], size)), 1)
+            ]
+            collector.add(f"masks/{masks[file.stem].name}", file.name, file, size, founds)
+    return collector.dataset()
+
+
+def mask_files(folder: Path) -> dict[str, Path]:
+    """The masks of such a folder, by the names of their photos without suffix.
+
+    Raises:
+        DataError: no such folders.
+    """
+    if not is_masks(folder):
+        raise DataError(f"{folder} must hold the folders images/ and masks/")
+    return {file.stem: file for file in (folder / "masks").iterdir() if _is_picture(file)}
+
+
+def read_mask(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """A mask, bool (H, W), at the size of its photo.
+
+    Raises:
+        FaultError: it cannot be read, or its aspect is that of another picture.
+    """
+    try:
+        drawn = load_image(file)[..., 0]
+    except AtelierError as error:
+        raise FaultError(str(error)) from None
+    (height, width), (rows, columns) = size, drawn.shape
+    if abs(rows * width - columns * height) > MISFIT * rows * width + max(width, height):
+        raise FaultError(f"its mask has {columns}×{rows} pixels, and it {width}×{height}")
+    if drawn.shape != tuple(size):
+        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_NEAREST)
+    return drawn > 127
+
+
+def parts(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+    """The boxes, float (4,), around what hangs together, and whether it is but a speck."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    found = []
+    for left, top, width, height, area in stats[1:count]:
+        if area >= SPECK * mask.size:
+            box = np.array((left, top, left + width, top + height), float)
+            found.append((box, bool(area < SMALLEST * mask.size)))
+    return found
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in READABLE and not file.name.startswith(".")

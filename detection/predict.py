@@ -1,0 +1,153 @@
+"""Objects found on pictures: `detect`."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from atelier.errors import SettingsError, WeightsError
+from atelier.images import ImageSource, load_image
+from atelier.runs import load_run
+from atelier.weights import card as read_card
+from atelier.weights import load_embedded
+from detection.annotations import Dataset, plain
+from detection.architectures import ARCHITECTURES
+from detection.config import DetectConfig
+from detection.detections import Detections
+from detection.faster_rcnn import FasterRCNN
+from detection.transform import prepare, restore
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""The folder of embedded weights and their cards."""
+
+EMBEDDED = ("person", "blood-cells")
+TORCHVISION = ("resnet50_fpn", "resnet50_fpn_v2")
+
+DEFAULT = DetectConfig()
+
+
+class Detector:
+    """A trained network and its card.
+
+    Args:
+        model: the network.
+        card: what trained it, and how good it is.
+    """
+
+    def __init__(self, model: FasterRCNN, card: dict):
+        self.model, self.card = model, card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What it can find."""
+        return self.model.classes
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """All that is found on a picture with a score of at least 0.05, at most 100 objects.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+        """
+        inputs = prepare([image], self.model.architecture)
+        found = self.model.find({name: tf.constant(value) for name, value in inputs.items()})
+        valid = found.valid[0].numpy()
+        boxes = restore(found.boxes[0].numpy()[valid], inputs["sizes"][0], image.shape)
+        labels = tuple(self.classes[label - 1] for label in found.labels[0].numpy()[valid])
+        return Detections(boxes, found.scores[0].numpy()[valid], labels)
+
+    def detect_all(self, dataset: Dataset) -> Iterator[Detections]:
+        """`detect` on each picture of a data set, one at a time."""
+        for item in dataset.items:
+            yield self.detect(load_image(item.image))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Detector:
+        """The network that a training left in its run folder.
+
+        Raises:
+            WeightsError: the folder holds no finished run, or a damaged one.
+        """
+        model, card = load_run(folder)
+        if not isinstance(model, FasterRCNN):
+            raise WeightsError(f"{folder} holds a run of another task than detection")
+        return cls(model, card)
+
+
+def detect(image: ImageSource, *, config: DetectConfig = DEFAULT) -> Detections:
+    """Finds objects on a picture.
+
+    Args:
+        image: a path, a PIL image or a uint8 array (H, W, 3).
+        config: by what, and what is kept.
+
+    Raises:
+        ImageError: the picture cannot be read.
+        SettingsError: no such model, or a class that it does not know.
+        WeightsError: weights that are missing or damaged.
+    """
+    detector = load_detector(config)
+    check_classes(config.classes, detector.classes)
+    found = detector.detect(load_image(image))
+    return found.select(config.threshold, config.classes or None)
+
+
+def check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses names that a detector does not know.
+
+    Raises:
+        SettingsError: it names the first of them, those that are like it, and all classes.
+    """
+    lower = {name.lower(): name for name in known}
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name.lower(), lower, n=3)
+            hint = f" (is it {' or '.join(repr(lower[key]) for key in near)}?)" if near else ""
+            classes = ", ".join(map(plain, dict.fromkeys(known)))
+            raise SettingsError(f"--classes: no class {name!r}{hint}; there are {classes}")
+
+
+def load_detector(config: DetectConfig = DEFAULT) -> Detector:
+    """The detector that `config` names; asked again, the same one.
+
+    Raises:
+        SettingsError: no such model.
+        WeightsError: weights that are missing or damaged.
+    """
+    return _load(config.model, config.weights)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(name: str, weights: Path | None) -> Detector:
+    if name in EMBEDDED:
+        return embedded(name)
+    if name in TORCHVISION:
+        from detection.torchvision_weights import load_torchvision
+
+        return Detector(*load_torchvision(name, weights))
+    if Path(name).is_dir():
+        return Detector.load(name)
+    known = ", ".join((*EMBEDDED, *TORCHVISION))
+    raise SettingsError(f"--model: {name!r} is neither a run folder nor one of {known}")
+
+
+def embedded(name: str) -> Detector:
+    """A detector that comes with the package.
+
+    Raises:
+        WeightsError: the package is damaged.
+    """
+    try:
+        card = read_card(name, WEIGHTS)
+        model = FasterRCNN(ARCHITECTURES[card["architecture"]], card["classes"])
+    except Exception:  # What is not as it should be raises half a dozen kinds of error.
+        raise WeightsError(
+            f"the card of {name} is missing or damaged; install the package anew"
+        ) from None
+    load_embedded(model, name, WEIGHTS)
+    model.trainable = False
+    return Detector(model, card)

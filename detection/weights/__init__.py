@@ -1,0 +1,1 @@
+"""Embedded detectors as float16, with their cards."""
