@@ -36,9 +36,9 @@ class OnnxGraph:
         self.nodes.append(node)
         return output
 
-    def constant(self, value, name: str) -> str:
-        """Appends a constant, float32."""
-        array = np.ascontiguousarray(value, np.float32).reshape(np.shape(value))
+    def constant(self, value, name: str, dtype: type = np.float32) -> str:
+        """Appends a constant."""
+        array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
@@ -50,6 +50,7 @@ class OnnxGraph:
         description: str,
         input: Mapping[str, Sequence[int | str]],
         output: Mapping[str, Sequence[int | str]],
+        dtypes: Mapping[str, type] | None = None,
         overwrite: bool = True,
     ) -> None:
         """Checks the graph and writes it, whole or not at all.
@@ -58,19 +59,23 @@ class OnnxGraph:
             path: where to.
             name: of the graph.
             description: in words.
-            input: names and shapes of float32 tensors; a word stands for any length.
+            input: names and shapes of tensors; a word stands for any length.
             output: the same.
+            dtypes: of those tensors that are not float32.
             overwrite: whether an existing file may be replaced.
 
         Raises:
             OutputError: the file exists, or cannot be written.
         """
-        onnx = self.onnx
+        onnx, dtypes = self.onnx, dtypes or {}
+
+        def described(tensor, shape):
+            dtype = np.dtype(dtypes.get(tensor, np.float32))
+            kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+            return onnx.helper.make_tensor_value_info(tensor, kind, list(shape))
+
         given, made = (
-            [
-                onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, list(shape))
-                for tensor, shape in tensors.items()
-            ]
+            [described(tensor, shape) for tensor, shape in tensors.items()]
             for tensors in (input, output)
         )
         model = onnx.helper.make_model(

@@ -48,7 +48,7 @@ def write_litert(
         function: of one tensor, to a dictionary of tensors.
         signature: of the tensor, with its name.
         kind: float16 keeps weights in 16 bits; int8 makes 8 bits of what the function marks by
-            fake quantisation.
+            fake quantisation, and if it marks nothing, of the weights of layers.
         path: where to.
         overwrite: whether an existing file may be replaced.
 
@@ -57,11 +57,11 @@ def write_litert(
     """
     module = tf.Module()
     module.call = tf.function(function, input_signature=[signature], autograph=False)
+    concrete = module.call.get_concrete_function()
+    module.weights = list(concrete.variables)  # Without them, the file has no names of tensors.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of a representative data set, which marks do without.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [module.call.get_concrete_function()], module
-        )
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
         if kind != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if kind == "float16":

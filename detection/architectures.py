@@ -145,3 +145,11 @@ ARCHITECTURES = {
     "resnet50_fpn": RESNET50_FPN,
     "resnet50_fpn_v2": RESNET50_FPN_V2,
 }
+
+
+def resized(architecture: Architecture, min_size: int | None) -> Architecture:
+    """The same for pictures of another shorter side; None: as it is."""
+    if min_size is None or min_size == architecture.min_size:
+        return architecture
+    max_size = round(architecture.max_size * min_size / architecture.min_size)
+    return dataclasses.replace(architecture, min_size=min_size, max_size=max_size)

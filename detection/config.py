@@ -12,9 +12,9 @@ from atelier.errors import SettingsError
 class DetectConfig:
     """What finds objects, and what of it is kept."""
 
-    model: str = "person"
-    """The embedded person or blood-cells; resnet50_fpn or resnet50_fpn_v2, trained on COCO, whose
-    weights are fetched once (160 MB); or the run folder of a training of your own."""
+    model: str = "blood-cells"
+    """The embedded blood-cells; resnet50_fpn or resnet50_fpn_v2, trained on COCO, whose weights are
+    fetched once (160 MB); or the run folder of a training of your own."""
     weights: Path | None = None
     """A local copy of torchvision's weights of resnet50_fpn, instead of fetching them."""
     threshold: float = 0.5

@@ -29,6 +29,9 @@ Stage = Literal["joint", "rpn", "head", "rpn-only", "head-only"]
 
 LOSSES = ("objectness", "rpn_box", "class", "box")
 
+SMALLEST = 1e-2
+"""Sides in pixels below which a detection is dropped, as in torchvision."""
+
 
 class Found(NamedTuple):
     """What is found on a batch of pictures, highest score first.
@@ -95,7 +98,7 @@ class FasterRCNN(keras.Model):
             channels, anchors.pop(), architecture.rpn_convs, architecture.rpn_channels
         )
         self.box_head = box_head(architecture, channels, 1 + len(classes))
-        self.random = keras.random.SeedGenerator(0)
+        self.random = keras.random.SeedGenerator()  # Seeded by `keras.utils.set_random_seed`.
         self.trackers = {name: keras.metrics.Mean(name) for name in ("loss", *LOSSES)}
         self.stage: Stage = "joint"
         self.proposer: FasterRCNN | None = None
@@ -222,7 +225,7 @@ class FasterRCNN(keras.Model):
         boxes = tf.reshape(boxes, (batch, -1, 4))
         scores, labels, valid = (tf.reshape(part, (batch, -1)) for part in (scores, labels, valid))
         sides = boxes[..., 2:] - boxes[..., :2]
-        valid &= (scores > shape.score_threshold) & tf.reduce_all(sides >= _SMALLEST, axis=-1)
+        valid &= (scores > shape.score_threshold) & tf.reduce_all(sides >= SMALLEST, axis=-1)
         kept = nms(boxes, scores, valid, shape.nms_threshold, shape.detections, labels)
         return Found(
             tf.where(kept.valid[..., None], tf.gather(boxes, kept.indices, batch_dims=1), 0.0),
@@ -344,8 +347,6 @@ class FasterRCNN(keras.Model):
         return {name: self.trackers[name].result() for name in ("loss", *found)}
 
 
-# Sides in pixels below which a detection is dropped, as in torchvision.
-_SMALLEST = 1e-2
 # Of the samples that a validation loss is computed on: always the same.
 _SEEDS = ((0, 1), (0, 2))
 

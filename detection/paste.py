@@ -58,7 +58,7 @@ def read_cut_outs(folder: str | os.PathLike, groups: Collection[str] = ()) -> li
             continue
         left, top, right, bottom = item.boxes[0].astype(int)
         image = load_image(item.image)[top:bottom, left:right]
-        size = fit_size(image.shape, LONGEST)[::-1]
+        size = fit_size(image.shape, min(LONGEST, max(image.shape[:2])))[::-1]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         drawn = 255 * mask[top:bottom, left:right].astype(np.uint8)
         # Masks of a hair's breadth too much show the old background: half a pixel goes.

@@ -16,7 +16,7 @@ from atelier.runs import load_run
 from atelier.weights import card as read_card
 from atelier.weights import load_embedded
 from detection.annotations import Dataset, plain
-from detection.architectures import ARCHITECTURES
+from detection.architectures import ARCHITECTURES, resized
 from detection.config import DetectConfig
 from detection.detections import Detections
 from detection.faster_rcnn import FasterRCNN
@@ -25,7 +25,7 @@ from detection.transform import prepare, restore
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of embedded weights and their cards."""
 
-EMBEDDED = ("person", "blood-cells")
+EMBEDDED = ("blood-cells",)
 TORCHVISION = ("resnet50_fpn", "resnet50_fpn_v2")
 
 DEFAULT = DetectConfig()
@@ -143,7 +143,8 @@ def embedded(name: str) -> Detector:
     """
     try:
         card = read_card(name, WEIGHTS)
-        model = FasterRCNN(ARCHITECTURES[card["architecture"]], card["classes"])
+        architecture = resized(ARCHITECTURES[card["architecture"]], card.get("min_size"))
+        model = FasterRCNN(architecture, card["classes"])
     except Exception:  # What is not as it should be raises half a dozen kinds of error.
         raise WeightsError(
             f"the card of {name} is missing or damaged; install the package anew"

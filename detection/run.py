@@ -35,7 +35,8 @@ STDOUT = Path("-")
 class RunArguments(DetectConfig):
     """Find objects on pictures and videos, and draw boxes around them.
 
-    With no input, a picture that comes with scikit-image is searched.
+    With no input, a picture that comes with scikit-image is searched, if the model is not that for
+    blood cells, which none of them shows.
     """
 
     inputs: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -248,6 +249,8 @@ def _standard_output() -> BinaryIO:
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m detection.run")
+    if not arguments.inputs and arguments.model == "blood-cells":
+        raise SettingsError("name pictures of blood cells, or a --model for other pictures")
     inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [
         cli.Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
     ]

@@ -45,3 +45,14 @@ def test_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SettingsError, match=r"onnx is missing.*\[export\]"):
         OnnxGraph()
+
+
+def test_tensors_of_whole_numbers(tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    graph = OnnxGraph()
+    graph.node("Gather", ["x", graph.constant([1, 0], "order", np.int64)], "y")
+    shapes = {"input": {"x": (2,)}, "output": {"y": (2,)}}
+    dtypes = {"x": np.int32, "y": np.int32}
+    graph.write(tmp_path / "x.onnx", name="g", description="", **shapes, dtypes=dtypes)
+    (y,) = open_onnx(tmp_path / "x.onnx").run(None, {"x": np.int32([5, 7])})
+    assert (y.dtype, y.tolist()) == (np.int32, [7, 5])

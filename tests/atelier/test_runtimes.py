@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,3 +80,14 @@ def test_require_names_what_is_missing_and_how_it_is_installed():
     with pytest.raises(SettingsError, match=r"no_such_package is missing.*atelier-vision\[hls\]"):
         require([("numpy", "export"), ("no_such_package", "hls")])
     assert missing("onnx") == "onnx is missing: pip install 'atelier-vision[export]'"
+
+
+def test_litert_file_of_a_keras_model_names_its_tensors(tmp_path):
+    """Its weights are variables, which the function alone does not hold."""
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    signature = tf.TensorSpec((1, 3), tf.float32, name="x")
+    write_litert(lambda x: {"y": layer(x)}, signature, "float32", tmp_path / "x.tflite")
+    run = open_litert(tmp_path / "x.tflite").get_signature_runner()
+    x = np.float32([[1, 2, 3]])
+    np.testing.assert_allclose(run(x=x)["y"], layer(x), rtol=1e-5)

@@ -13,7 +13,14 @@ from PIL import Image
 from atelier.errors import DataError
 from atelier.images import load_image
 from detection import coco, voc
-from detection.annotations import checked_box, read_dataset, read_prepared
+from detection.annotations import (
+    checked_box,
+    join,
+    keep_classes,
+    read_backgrounds,
+    read_dataset,
+    read_prepared,
+)
 from detection.coco import read_coco
 from detection.voc import read_voc
 
@@ -547,3 +554,60 @@ def test_what_is_not_prepared_is_one_line_with_a_way_out(prepared):
     with pytest.raises(DataError, match=r"could not find data in .*tfds build voc/2007") as error:
         read_dataset("voc/2007")
     assert "\n" not in str(error.value)
+
+
+# === Choosing, joining, and pictures of nothing ===
+
+
+def test_classes_that_are_kept_rule_and_pictures_stay(folder):
+    found = keep_classes(read_voc(folder), ("dog",))
+    assert found.classes == ("dog",)
+    a, b, c = found.items
+    np.testing.assert_array_equal(a.boxes, [[0, 0, WIDTH, HEIGHT]])
+    assert (a.labels.tolist(), a.difficult.tolist(), a.crowd.tolist()) == ([0], [True], [False])
+    assert b.labels.tolist() == [0]
+    assert c.labels.dtype == a.labels.dtype == np.int64
+    (a, *_) = keep_classes(read_voc(folder), ("dog", "cat")).items
+    assert a.labels.tolist() == [1, 0]
+    (_, b, c) = keep_classes(read_voc(folder), ("cat",)).items
+    assert (b.boxes.shape, c.boxes.shape, b.crowd.dtype) == ((0, 4), (0, 4), bool)
+
+
+def test_a_class_that_is_unknown_cannot_be_kept(folder):
+    with pytest.raises(DataError, match=r"^set: no class 'co\?w'; there are cat, dog$"):
+        keep_classes(read_voc(folder), ("cat", "co\nw"))
+
+
+def test_sets_are_joined_in_order_with_their_faults(folder):
+    first = read_voc(folder, "train")
+    (folder / "JPEGImages" / "a.jpg").unlink()
+    both = join([first, read_voc(folder)])
+    assert both.name == "set train + set"
+    assert [item.name for item in both.items] == ["b.jpg", "c.jpg", "b.jpg", "c.jpg"]
+    assert [str(each) for each in both.faults] == ["a.xml: the picture 'a.jpg' is missing"]
+    assert join([first]).items == first.items
+    reason = "^set train has the classes cat, dog, and set train dog: name those of interest$"
+    with pytest.raises(DataError, match=reason):
+        join([first, keep_classes(first, ("dog",))])
+
+
+def test_backgrounds_have_nothing_on_them(folder, tmp_path):
+    draw(tmp_path / "walls" / "b.PNG", (50, 30))
+    draw(tmp_path / "walls" / "a.jpg")
+    (tmp_path / "walls" / "z.jpg").write_text("text")
+    (tmp_path / "walls" / "notes.txt").write_text("text")
+    found = read_backgrounds(tmp_path / "walls", ("cat", "dog"))
+    assert (found.name, found.classes) == ("walls", ("cat", "dog"))
+    assert [(item.name, item.size) for item in found.items] == [
+        ("a.jpg", (HEIGHT, WIDTH)), ("b.PNG", (30, 50)),
+    ]  # fmt: skip
+    assert all(item.boxes.shape == (0, 4) for item in found.items)
+    assert [each.file for each in found.faults] == ["z.jpg"]
+    assert len(join([read_voc(folder), found])) == 5
+
+
+def test_no_backgrounds_are_one_line(tmp_path):
+    with pytest.raises(DataError, match="none: no such folder"):
+        read_backgrounds(tmp_path / "none", ("cat",))
+    with pytest.raises(DataError, match="no annotated picture"):
+        read_backgrounds(tmp_path, ("cat",))

@@ -160,11 +160,16 @@ def test_threshold_and_classes(files, capsys, flags, labels):
 def test_nothing_given_searches_a_sample(files, detector, capsys):
     seen = []
     detector.detect = lambda image: seen.append(image) or NOTHING
-    assert main(["--out", str(files / "out"), "--json"]) == 0
+    assert main(["--model", "mine", "--out", str(files / "out"), "--json"]) == 0
     (record,) = records(capsys)
     assert record["input"] == "astronaut.png"
     np.testing.assert_array_equal(seen[0], load_image(sample("astronaut.png")))
     assert names(files / "out") == ["astronaut.png"]
+
+
+def test_no_sample_shows_blood_cells(files, error_line):
+    assert main(["--out", str(files / "out")]) == 2
+    assert "name pictures of blood cells" in error_line()
 
 
 def test_settings_reach_the_model(files, monkeypatch):
@@ -328,7 +333,7 @@ def test_a_video_is_drawn_under_its_name(files, capsys):
     record = json.loads(said.out)
     assert record.keys() == (FIELDS - {"objects"}) | {"frames", "most"}
     assert (record["width"], record["height"], record["frames"]) == (96, 64, 5)
-    assert (record["most"], record["model"]) == ({"red": 1}, "person")
+    assert (record["most"], record["model"]) == ({"red": 1}, "blood-cells")
     assert "film.mp4: 5 frames, at most 1 red, " in said.err
     rows = table(files / "a.csv")
     assert [row["frame"] for row in rows] == ["1", "2", "3", "4", "5"]

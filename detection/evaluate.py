@@ -1,0 +1,89 @@
+"""How good a detector is: `python -m detection.evaluate --data DIR --model MODEL`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from atelier import cli
+from atelier.files import refuse_existing, write_json, write_text
+from atelier.images import save_image
+from atelier.progress import Step
+from detection import predict
+from detection.config import DetectConfig
+from detection.curves import confusion, draw_confusion, draw_curves, precision_recall
+from detection.metrics import evaluate, table
+from detection.sources import DataConfig, report_faults
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateArguments(DataConfig):
+    """Measure a detector on annotated pictures.
+
+    Prints COCO's average precision, VOC's, and a table of the classes.
+    """
+
+    model: str = "blood-cells"
+    """As of detection.run: an embedded detector, torchvision's, or a run folder."""
+    weights: Path | None = None
+    """A local copy of torchvision's weights, instead of fetching them."""
+    threshold: float = 0.5
+    """From which score on a detection is counted in the confusion matrix."""
+    out: Path | None = None
+    """A folder for scores.json, table.txt, precision_recall.png and confusion.png."""
+    overwrite: bool = False
+    """Replace existing results."""
+    json: bool = False
+    """Print the scores as one JSON object on standard output."""
+
+    def __post_init__(self):
+        self.detection  # noqa: B018 - checks the threshold
+
+    @property
+    def detection(self) -> DetectConfig:
+        """What finds objects."""
+        return DetectConfig(self.model, self.weights, self.threshold)
+
+
+@cli.command
+def main(argv: Sequence[str]) -> int:
+    arguments = cli.parse(EvaluateArguments, argv, prog="python -m detection.evaluate")
+    names = ("scores.json", "table.txt", "precision_recall.png", "confusion.png")
+    files = {name: arguments.out / name for name in names} if arguments.out else {}
+    for file in files.values():
+        refuse_existing(file, arguments.overwrite)
+    detector = predict.load_detector(arguments.detection)
+    dataset = arguments.read()
+    report_faults(dataset)
+
+    start = time.perf_counter()
+    found = []
+    with cli.progress_bar("pictures") as on_step:
+        for detections in detector.detect_all(dataset):
+            found.append(detections)
+            on_step(Step(len(found), len(dataset), {}))
+    seconds = time.perf_counter() - start
+    scores = evaluate(dataset, found)
+    record = {"data": dataset.name, "model": arguments.model, **scores.as_dict()}
+    record["seconds_a_picture"] = round(seconds / len(dataset), 3)
+
+    text = table(scores)
+    if arguments.out is not None:
+        write_json(files["scores.json"], record)
+        write_text(files["table.txt"], text + "\n")
+        curves = draw_curves(precision_recall(dataset, found))
+        save_image(files["precision_recall.png"], curves, overwrite=arguments.overwrite)
+        matrix = confusion(dataset, found, arguments.threshold)
+        picture = draw_confusion(matrix, dataset.classes)
+        save_image(files["confusion.png"], picture, overwrite=arguments.overwrite)
+    if arguments.json:
+        cli.print_json(record)
+    cli.say(f"{text}\n{len(dataset)} pictures, {record['seconds_a_picture']} s each")
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Which annotated pictures a command works on: the flags that trainings and evaluations share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from atelier import cli
+from atelier.errors import DataError
+from detection.annotations import Dataset, join, keep_classes, read_dataset
+from detection.coco import read_coco
+from detection.masks import is_masks, read_masks
+from detection.voc import read_voc
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Annotated pictures."""
+
+    data: tuple[str, ...] = ("data",)
+    """A folder in Pascal VOC's form (as labelImg writes it), in COCO's, or with images/ and masks/;
+    a COCO JSON file; or a set that tensorflow-datasets has prepared: voc/2007, coco/2017. Of
+    several, all pictures are taken."""
+    format: Literal["auto", "voc", "coco"] = "auto"
+    """Of the annotations; found out, if left out."""
+    split: str | None = None
+    """Which part, such as train or train2017; left out, all that there is."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, where not all that the annotations hold are wanted."""
+    groups: Path | None = None
+    """Of data with masks, a text file with the names, one a line, of photos whose masks show
+    several objects as one: they are neither taught nor asked for."""
+    strict: bool = False
+    """Stop at the first fault in the annotations; else what is at fault is named and left out."""
+
+    @property
+    def group_names(self) -> frozenset[str]:
+        """What `groups` names.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if self.groups is None:
+            return frozenset()
+        try:
+            return frozenset(self.groups.read_text(encoding="utf-8").split("\n"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.groups} cannot be read as text ({error})") from None
+
+    def read(self, split: str | None = None) -> Dataset:
+        """All of the pictures.
+
+        Args:
+            split: instead of the settings' own.
+
+        Raises:
+            DataError: as `read_dataset`.
+        """
+        if not self.data:
+            raise DataError("--data names no data set")
+        return join([self._read(source, split or self.split) for source in self.data])
+
+    def _read(self, source: str, split: str | None) -> Dataset:
+        if self.format == "auto" and is_masks(source):
+            return read_masks(
+                source,
+                split,
+                classes=self.classes or None,
+                strict=self.strict,
+                groups=self.group_names,
+            )
+        reader = {"auto": read_dataset, "voc": read_voc, "coco": read_coco}[self.format]
+        dataset = reader(source, split, strict=self.strict)
+        return keep_classes(dataset, self.classes) if self.classes else dataset
+
+
+def report_faults(dataset: Dataset) -> None:
+    """A line on standard error for each fault in a data set's annotations."""
+    for fault in dataset.faults:
+        cli.say(f"left out: {fault}")

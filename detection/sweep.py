@@ -1,0 +1,91 @@
+"""Compares settings of training: `python -m detection.sweep --data DIR --grid FIELD=VALUE,VALUE…`.
+
+python -m detection.sweep --data DIR --grid scheme=approximate,non-approximate,alternating
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from atelier import cli
+from atelier.errors import SettingsError
+from atelier.images import load_image
+from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
+from detection.draw import draw
+from detection.train import TrainConfig, read_data, train
+
+OUT = Path("runs/detection-sweep")
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepArguments(TrainConfig):
+    """Train one detector for each of many settings, and compare.
+
+    Writes trials.csv, a run folder and a drawn picture a trial, and contact_sheet.png into the
+    folder. The same command on the same folder goes on where it was stopped.
+    """
+
+    out: Path = OUT
+    """The folder for the results."""
+    grid: tuple[str, ...] = ()
+    """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another."""
+    json: bool = False
+    """Print each trial's row as a JSON object on standard output."""
+
+
+def sweep(
+    base: TrainConfig, grid: Sequence[str], *, out: Path, verbose: int = 0
+) -> list[dict[str, str]]:
+    """Trains one detector for each setting of the grid.
+
+    Args:
+        base: settings that the grid varies.
+        grid: FIELD=VALUE,VALUE… each; see `atelier.sweep.parse_grid`.
+        out: the folder for trials.csv, `runs/`, a picture a trial and contact_sheet.png.
+        verbose: as Keras' `fit` takes it.
+
+    Returns:
+        The rows of trials.csv, values as text: ap, ap50 and seconds of each trial.
+
+    Raises:
+        AtelierError: a grid that cannot be read, no data, or a folder with another sweep.
+    """
+    changes = parse_grid(grid, base)
+    if any("out" in change for change in changes):
+        raise SettingsError("--grid: each trial has a run folder of its own; out cannot vary")
+
+    def trial(config: TrainConfig) -> TrialResult:
+        varied = {name: getattr(config, name) for change in changes for name in change}
+        name = ",".join(f"{key}={value}" for key, value in varied.items()) or "base"
+        folder = out / "runs" / name.replace("/", "-")
+        datasets = _, held_back = read_data(config)
+        config = dataclasses.replace(config, out=folder)
+        detector = train(config, datasets=datasets, verbose=verbose)
+        shown = load_image(max(held_back.items, key=lambda item: len(item.boxes)).image)
+        drawn = draw(shown, detector.detect(shown).select(0.5), classes=detector.classes)
+        scores = detector.card["validation"]
+        metrics = {name: round(scores[name] or 0.0, 4) for name in ("ap", "ap50")}
+        return TrialResult(drawn, {**metrics, "seconds": detector.card["seconds"]})
+
+    inputs = {"data": list(base.data), "split": base.split}
+    return run_sweep(
+        base, changes, trial, out, inputs=inputs,
+        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+    )  # fmt: skip
+
+
+@cli.command
+def main(argv: Sequence[str]) -> int:
+    arguments = cli.parse(SweepArguments, argv, prog="python -m detection.sweep")
+    if not arguments.grid:
+        raise SettingsError("give what to vary: --grid FIELD=VALUE,VALUE…")
+    base = cli.settings(TrainConfig, arguments)
+    rows = sweep(base, arguments.grid, out=arguments.out, verbose=0)
+    return report_trials(rows, arguments.out, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""Trains a detector: `python -m detection.train --data DIR --out RUN`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from atelier import cli
+from atelier.errors import SettingsError
+from atelier.runs import KeepRun, RunFolder, machine
+from detection import data
+from detection.annotations import Dataset, join, read_backgrounds
+from detection.architectures import ARCHITECTURES, Backbone, resized
+from detection.backbones import load_vgg19_lite
+from detection.faster_rcnn import FasterRCNN, Scheme
+from detection.imagenet import load_vgg16
+from detection.metrics import evaluate
+from detection.paste import read_cut_outs
+from detection.predict import Detector
+from detection.schemes import STAGES, Alternation, WarmCosine
+from detection.sources import DataConfig, report_faults
+from detection.torchvision_weights import load_torchvision_into
+from detection.validation import Validation
+
+HELD_BACK = 6
+"""Without --validation, each sixth picture is not trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(DataConfig):
+    """Train a detector on annotated pictures."""
+
+    validation: str | None = None
+    """What to measure on while training, such as val; left out, each sixth picture of --split,
+    which is then not trained on."""
+    backgrounds: tuple[Path, ...] = ()
+    """Folders of pictures without any such object, to learn what is none."""
+    paste: Path | None = None
+    """A folder with images/ and masks/, objects of which are laid over half of the squares; they
+    are of the first of --classes."""
+    out: Path = Path("runs/detection")
+    """The run folder; the same command on the same folder goes on where it stopped."""
+    backbone: Backbone = "lite"
+    """lite (0.97 million weights, starts from the embedded vgg19-lite); vgg16, the report's; or
+    torchvision's resnet50_fpn, resnet50_fpn_v2."""
+    weights: Path | None = None
+    """What vgg16 (ImageNet's) and resnet50_fpn (COCO's) start from, as a local file, instead of
+    fetching it."""
+    scheme: Scheme = "approximate"
+    """Both stages at once, without the gradient through proposals' coordinates, or with it; or one
+    after the other, in four steps."""
+    epochs: int | None = None
+    """Epochs in all; left out, as many as give 2,500 batches, from 12 to 120."""
+    batch: int = 4
+    """Squares a batch."""
+    side: int = 448
+    """Of the squares, pixels; a multiple of 64."""
+    min_size: int | None = None
+    """The shorter side that pictures are resized to, pixels; left out, the backbone's own, 416 of
+    lite. Less is faster, and better where objects fill their pictures; more suits small ones."""
+    flips: data.Flips = "horizontal"
+    """How pictures are flipped; all turns them, too, for what has no upside, such as cells."""
+    jitter: float = 1.4
+    """Pictures are drawn up to so many times larger or smaller."""
+    learning_rate: float = 5e-4
+    """Of AdamW at its highest; it rises in the first twentieth and falls as a cosine."""
+    weight_decay: float = 1e-2
+    """Of AdamW, for kernels."""
+    ema: float = 0.996
+    """Momentum of the mean of weights that the network ends with; 0 for none."""
+    validate_every: int = 5
+    """Epochs between measurements of loss and AP, and between contact sheets."""
+    seed: int = 0
+    """Of weights, sampling and augmentation."""
+
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("batch", 1), ("side", 64), ("validate_every", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SettingsError(f"--{_flag(name)} must be at least {least}, not {value}")
+        for name in ("learning_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(
+                    f"--{_flag(name)} must not be negative, not {getattr(self, name)}"
+                )
+        if self.min_size is not None and not 64 <= self.min_size <= 2048:
+            raise SettingsError(f"--min-size is from 64 to 2048 pixels, not {self.min_size}")
+        if self.side % 64:
+            raise SettingsError(f"--side is a multiple of 64, not {self.side}")
+        if not 1 <= self.jitter <= 4:
+            raise SettingsError(f"--jitter is from 1 to 4, not {self.jitter}")
+        if not 0 <= self.ema < 1:
+            raise SettingsError(f"--ema is from 0 to below 1, not {self.ema}")
+        if self.scheme == "alternating" and self.epochs is not None and self.epochs % 4:
+            raise SettingsError(
+                f"--scheme alternating takes 4 equal steps, not {self.epochs} epochs"
+            )
+        if self.scheme == "non-approximate" and self.backbone == "vgg16":
+            raise SettingsError(
+                "--scheme non-approximate needs gradients through RoIAlign; vgg16 pools by maxima"
+            )
+        if not 0 <= self.seed < 2**31:
+            raise SettingsError(f"--seed must be from 0 to 2^31 - 1, not {self.seed}")
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def read_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
+    """The pictures to train on, and those to measure on.
+
+    Raises:
+        DataError: as `read_dataset`.
+    """
+    seen = config.read()
+    if config.backgrounds:
+        seen = join([seen, *(read_backgrounds(f, seen.classes) for f in config.backgrounds)])
+    if config.validation is not None:
+        return seen, config.read(config.validation)
+    held_back = seen.items[HELD_BACK - 1 :: HELD_BACK] or seen.items[:1]
+    kept = tuple(item for i, item in enumerate(seen.items) if i % HELD_BACK != HELD_BACK - 1)
+    return dataclasses.replace(seen, items=kept), dataclasses.replace(seen, items=held_back)
+
+
+def train(
+    config: TrainConfig, *, datasets: tuple[Dataset, Dataset] | None = None, verbose: int = 0
+) -> Detector:
+    """Trains into the run folder `config.out`, or goes on with it; returns the detector.
+
+    Args:
+        config: the settings.
+        datasets: what `read_data` gave, where it was called before.
+        verbose: as Keras' `fit` takes it.
+
+    Raises:
+        AtelierError: no data, or a folder with another run.
+    """
+    seen, held_back = datasets or read_data(config)
+    if (config.out / "config.json").exists() and RunFolder(config.out, config).finished:
+        return Detector.load(config.out)
+    cut_outs = read_cut_outs(config.paste, config.group_names) if config.paste else ()
+    steps = math.ceil(len(seen) / config.batch)
+    epochs = config.epochs or 4 * round(min(max(2500 / steps, 12), 120) / 4)
+    model = trainee(config, seen.classes, epochs * steps)
+    # A new folder belongs to these settings only once all that they name has been read.
+    run = RunFolder(config.out, config)
+    done = run.restore(model)
+    if done < epochs:
+        squares = data.batches(
+            seen,
+            model.architecture,
+            side=config.side,
+            batch=config.batch,
+            steps=range(done * steps, epochs * steps),
+            seed=config.seed,
+            flips=config.flips,
+            jitter=config.jitter,
+            cut_outs=cut_outs,
+        )
+        validation = Validation(held_back, config.out, config.validate_every, epochs)
+        alternation = (
+            [Alternation(lambda: _fresh(config, seen.classes), epochs)]
+            if config.scheme == "alternating"
+            else []
+        )
+        model.fit(
+            squares,
+            initial_epoch=done,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            callbacks=[*alternation, validation, KeepRun(run)],
+            shuffle=False,  # Batches come in the order of their seed.
+            verbose=verbose,
+        )
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    trained = FasterRCNN(model.architecture, seen.classes)
+    for part in ("backbone", "rpn", "box_head"):
+        getattr(trained, part).set_weights(getattr(model, part).get_weights())
+    card = _card(config, run, trained, seen, held_back, epochs)
+    detector = Detector(trained, card)
+    card["validation"] = evaluate(held_back, list(detector.detect_all(held_back))).as_dict()
+    run.finish(trained, card)
+    return detector
+
+
+def trainee(config: TrainConfig, classes: Sequence[str], steps: int) -> FasterRCNN:
+    """The compiled network at the start of a training of `steps` batches; sets all seeds."""
+    model = _fresh(config, classes)
+    if config.scheme == "alternating":
+        model.proposer = _pretrained(config, classes)
+        model.proposer.trainable = False
+    rates = WarmCosine(
+        config.learning_rate, steps, len(STAGES) if config.scheme == "alternating" else 1
+    )
+    optimizer = keras.optimizers.AdamW(
+        rates,
+        weight_decay=config.weight_decay,
+        global_clipnorm=5.0,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    # On CPUs, XLA compiles for minutes what oneDNN then computes faster.
+    model.compile(optimizer, jit_compile=False)
+    return model
+
+
+def _fresh(config: TrainConfig, classes: Sequence[str]) -> FasterRCNN:
+    """The network as every training with these settings starts it; sets all seeds."""
+    keras.utils.set_random_seed(config.seed)
+    return _pretrained(config, classes)
+
+
+def _pretrained(config: TrainConfig, classes: Sequence[str]) -> FasterRCNN:
+    """The network with random heads, on a backbone that has seen the world."""
+    architecture = resized(ARCHITECTURES[config.backbone], config.min_size)
+    model = FasterRCNN(architecture, classes, cut_gradient=config.scheme != "non-approximate")
+    if config.backbone == "lite":
+        load_vgg19_lite(model.backbone)
+    elif config.backbone == "vgg16":
+        load_vgg16(model, config.weights)
+    else:
+        load_torchvision_into(model, config.weights)
+    return model
+
+
+def _card(config, run, model, seen: Dataset, held_back: Dataset, epochs: int) -> dict:
+    return {
+        "network": "Faster R-CNN",
+        "architecture": config.backbone,
+        "min_size": model.architecture.min_size,
+        "classes": list(model.classes),
+        "parameters": model.count_params(),
+        "command": f"python -m detection.train {cli.as_flags(config)}".strip(),
+        "data": f"{seen.name}: {len(seen)} pictures, {_objects(seen)} objects",
+        "held_back": f"{held_back.name}: {len(held_back)} pictures, {_objects(held_back)} objects",
+        "scheme": config.scheme,
+        "epochs": epochs,
+        "seed": config.seed,
+        "seconds": round(sum(float(row["seconds"]) for row in run.history())),
+        "machine": machine(),
+    }
+
+
+def _objects(dataset: Dataset) -> int:
+    return sum(len(item.boxes) for item in dataset.items)
+
+
+@cli.command
+def main(argv: Sequence[str]) -> int:
+    config = cli.parse(TrainConfig, argv, prog="python -m detection.train")
+    datasets = read_data(config)
+    for dataset in datasets if config.validation is not None else datasets[:1]:
+        report_faults(dataset)
+    with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
+        detector = train(config, datasets=datasets, verbose=2)
+    scores = detector.card["validation"]
+    measured = [
+        f"{name} {scores[name.lower()]:.3f}"
+        for name in ("AP", "AP50")
+        if scores[name.lower()] is not None  # Where nothing is on the pictures held back.
+    ]
+    cli.say(", ".join([f"trained: {config.out / 'model.keras'}", *measured]))
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
