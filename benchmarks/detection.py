@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 # Run as a script, this file's folder comes first, and this file would pass for `detection`.
 sys.path = [folder for folder in sys.path if not folder.endswith("benchmarks")]
 
+import atelier  # noqa: F401, I001 - first, as it holds back TensorFlow's greeting
 import keras
 import numpy as np
 import tensorflow as tf
@@ -126,6 +127,7 @@ def torch_sides(photo: np.ndarray) -> tuple[Sides, Sides, Mapping[str, np.ndarra
         ImportError: torchvision is not installed.
     """
     import torch
+    import torchvision
     from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
     torch.manual_seed(0)
@@ -148,7 +150,7 @@ def torch_sides(photo: np.ndarray) -> tuple[Sides, Sides, Mapping[str, np.ndarra
         return torch.autograd.grad(loss, trained)
 
     convolutions, whole = {"forward": forward, "gradients": backward}, {}
-    if hasattr(torch.ops.torchvision, "nms") and hasattr(torch.ops.torchvision, "roi_align"):
+    if torchvision.extension._has_ops():
         batch = {name: value.numpy()[0] for name, value in taught(640, 1).items()}
         square = torch.from_numpy(batch["images"].transpose(2, 0, 1) / 255 + 0.5)
         real = batch["labels"] > 0
