@@ -1,19 +1,19 @@
-# Two commands: `make demo` and `make test`. Each sets up everything that it needs in .venv.
+# `make demo`, `make web` and `make test`: each sets up everything that it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint reproduce reproduce-cartoon reproduce-superres reproduce-classify \
+.PHONY: demo web test lint reproduce reproduce-cartoon reproduce-superres reproduce-classify \
 	reproduce-detection paintings clean
 
 demo: .venv/core
-	@$(BIN)/python -m nst.run --out out/nst --overwrite
-	@$(BIN)/python -m cartoon.run --out out/cartoon --overwrite
-	@$(BIN)/python -m superres.run --out out/superres --overwrite --compare
-	@$(BIN)/python -m classify.run --out out/classify --overwrite --gradcam
+	@$(BIN)/python -m gallery.demo --out out/demo --overwrite
+
+web: .venv/web
+	@$(BIN)/python -m gallery.web
 
 test: .venv/test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -62,12 +62,16 @@ reproduce-classify: .venv/core
 	$(BIN)/python -m classify.evaluate $(if $(DATA),--data $(DATA)) \
 		--networks runs/report runs/strong-0 runs/strong-1 runs/best
 
-# The detector of blood cells, from a folder DATA with detection/bccd. An hour.
+# The embedded detectors, from a folder DATA with detection/bccd, detection/tiny_coco and people (images
+# and masks), and NOBODY, a folder with the photos that docs/detection/nobody.txt names. Three hours.
+DETECT = $(BIN)/python -m detection
 reproduce-detection: .venv/core
-	$(BIN)/python -m detection.train --data $(DATA)/detection/bccd --split train --validation val \
+	$(DETECT).train --data $(DATA)/detection/bccd --split train --validation val \
 		--flips all --epochs 32 --out runs/blood-cells
-	$(BIN)/python -m detection.evaluate --data $(DATA)/detection/bccd --split test \
-		--model runs/blood-cells
+	$(DETECT).evaluate --data $(DATA)/detection/bccd --split test --model runs/blood-cells
+	$(DETECT).train --data $(DATA)/people $(DATA)/detection/tiny_coco --classes person \
+		--groups docs/detection/people_groups.txt --paste $(DATA)/people --backgrounds $(NOBODY) \
+		--min-size 256 --side 256 --jitter 1.6 --epochs 64 --learning-rate 8e-4 --out runs/person
 
 # The project's own paintings, drawn anew.
 paintings: .venv/core
@@ -79,6 +83,10 @@ paintings: .venv/core
 .venv/core: .venv/bin/python setup.cfg pyproject.toml constraints.txt
 	@echo "installing into .venv (some minutes, once)"
 	$(INSTALL) --editable .
+	@touch $@
+
+.venv/web: .venv/core
+	$(INSTALL) --editable .[web]
 	@touch $@
 
 .venv/test: .venv/core

@@ -12,16 +12,17 @@ from atelier.errors import SettingsError
 class DetectConfig:
     """What finds objects, and what of it is kept."""
 
-    model: str = "blood-cells"
-    """The embedded blood-cells; resnet50_fpn or resnet50_fpn_v2, trained on COCO, whose weights are
-    fetched once (160 MB); or the run folder of a training of your own."""
+    model: str = "person"
+    """The embedded person or blood-cells; resnet50_fpn or resnet50_fpn_v2, trained on COCO, whose
+    weights are fetched once (160 MB); or the run folder of a training of your own."""
     weights: Path | None = None
     """A local copy of torchvision's weights of resnet50_fpn, instead of fetching them."""
-    threshold: float = 0.5
-    """Objects less sure than this are left out."""
+    threshold: float | None = None
+    """Objects less sure than this are left out; left out itself, the detector's own, at which it
+    was best on pictures held back from its training."""
     classes: tuple[str, ...] = ()
     """Names of the classes to keep; all of them, if left out."""
 
     def __post_init__(self):
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise SettingsError(f"--threshold is from 0 to 1, not {self.threshold}")

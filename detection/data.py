@@ -69,6 +69,7 @@ def batches(
     seed: int,
     flips: Flips = "horizontal",
     jitter: float = 1.4,
+    whole: float = 0.0,
     cut_outs: Sequence[CutOut] = (),
 ) -> Iterator[tuple[dict[str, np.ndarray]]]:
     """Augmented batches, the same for the same step and seed.
@@ -85,6 +86,7 @@ def batches(
         seed: of all that is random.
         flips: "all" turns by quarters, too: for what has no upside.
         jitter: the largest factor; the smallest is its inverse.
+        whole: share of the squares that show their picture whole, shrunk to fit.
         cut_outs: objects of the first class, to be laid over some of the squares.
 
     Yields:
@@ -103,7 +105,7 @@ def batches(
             samples.append(
                 augment(
                     pictures[index], dataset.items[index], architecture, rng,
-                    side=side, flips=flips, jitter=jitter, cut_outs=cut_outs,
+                    side=side, flips=flips, jitter=jitter, whole=whole, cut_outs=cut_outs,
                 )
             )  # fmt: skip
         yield (collate(samples, side, boxes),)
@@ -145,6 +147,7 @@ def augment(
     side: int,
     flips: Flips = "horizontal",
     jitter: float = 1.0,
+    whole: float = 0.0,
     cut_outs: Sequence[CutOut] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A random square of a picture, and what is on it.
@@ -160,6 +163,8 @@ def augment(
     fitted = fitted_size(image.shape, architecture)
     scale = math.exp(rng.uniform(-1, 1) * math.log(jitter))
     stretch = math.exp(rng.uniform(-1, 1) * math.log(1.1))
+    if whole and rng.random() < whole:
+        scale = min(scale, side / max(fitted[0] * stretch, fitted[1] / stretch))
     size = (
         max(1, round(fitted[0] * scale * stretch)),
         max(1, round(fitted[1] * scale / stretch)),

@@ -26,12 +26,13 @@ class EvaluateArguments(DataConfig):
     Prints COCO's average precision, VOC's, and a table of the classes.
     """
 
-    model: str = "blood-cells"
+    model: str = DetectConfig.model
     """As of detection.run: an embedded detector, torchvision's, or a run folder."""
     weights: Path | None = None
     """A local copy of torchvision's weights, instead of fetching them."""
-    threshold: float = 0.5
-    """From which score on a detection is counted in the confusion matrix."""
+    threshold: float | None = None
+    """From which score on a detection is counted in the confusion matrix; left out, the detector's
+    own."""
     out: Path | None = None
     """A folder for scores.json, table.txt, precision_recall.png and confusion.png."""
     overwrite: bool = False
@@ -71,12 +72,15 @@ def main(argv: Sequence[str]) -> int:
     record["seconds_a_picture"] = round(seconds / len(dataset), 3)
 
     text = table(scores)
+    threshold = arguments.threshold
+    if threshold is None:
+        threshold = predict.own_threshold(detector.card)
     if arguments.out is not None:
         write_json(files["scores.json"], record)
         write_text(files["table.txt"], text + "\n")
         curves = draw_curves(precision_recall(dataset, found))
         save_image(files["precision_recall.png"], curves, overwrite=arguments.overwrite)
-        matrix = confusion(dataset, found, arguments.threshold)
+        matrix = confusion(dataset, found, threshold)
         picture = draw_confusion(matrix, dataset.classes)
         save_image(files["confusion.png"], picture, overwrite=arguments.overwrite)
     if arguments.json:

@@ -3,20 +3,20 @@
 A file finds objects on one picture of fixed size, suppression and all, and needs nothing of this
 package. Beside it lies a .json with the same name: `classes`, `size`, `threshold` and `padding`.
 
-    facts = json.loads(Path("blood-cells-float16.json").read_text())
+    facts = json.loads(Path("person-float16.json").read_text())
     height, width = facts["size"]
     scale = min(height / photo.shape[0], width / photo.shape[1])  # photo: uint8 (h, w, 3), RGB.
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     image = np.full((1, height, width, 3), facts["padding"], np.float32)
     image[0, : small.shape[0], : small.shape[1]] = small
-    find = ai_edge_litert.interpreter.Interpreter("blood-cells-float16.tflite")
+    find = ai_edge_litert.interpreter.Interpreter("person-float16.tflite")
     find = find.get_signature_runner()
     found = find(image=image)  # "boxes", "scores", "labels", "count", the surest first.
     for i in range(found["count"][0]):
         print(facts["classes"][found["labels"][0, i] - 1], found["boxes"][0, i] / scale)
 
 With ONNX Runtime, `find` and what it gives are, in the same order,
-`onnxruntime.InferenceSession("blood-cells.onnx").run(None, {"image": image})`.
+`onnxruntime.InferenceSession("person.onnx").run(None, {"image": image})`.
 """
 
 from __future__ import annotations
@@ -280,8 +280,8 @@ class ExportArguments:
     labels of what is on it. Beside each lies a .json with the names of the classes.
     """
 
-    network: tyro.conf.Positional[str] = "blood-cells"
-    """The embedded blood-cells; resnet50_fpn or resnet50_fpn_v2; or a run folder."""
+    network: tyro.conf.Positional[str] = DetectConfig.model
+    """The embedded person or blood-cells; resnet50_fpn or resnet50_fpn_v2; or a run folder."""
     weights: Path | None = None
     """A local copy of torchvision's weights, instead of fetching them."""
     format: tuple[Format, ...] = ("litert-float16", "litert-int8")

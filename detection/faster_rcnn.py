@@ -27,6 +27,12 @@ from detection.targets import head_targets, rpn_targets
 Scheme = Literal["approximate", "non-approximate", "alternating"]
 Stage = Literal["joint", "rpn", "head", "rpn-only", "head-only"]
 
+PROPOSING = ("backbone", "rpn")
+"""The parts that propose boxes."""
+
+PARTS = (*PROPOSING, "box_head")
+"""The parts with weights."""
+
 LOSSES = ("objectness", "rpn_box", "class", "box")
 
 SMALLEST = 1e-2
@@ -188,16 +194,22 @@ class FasterRCNN(keras.Model):
             min_size=shape.proposal_min_size,
         )
 
+    @property
+    def pooled_strides(self) -> tuple[int, ...]:
+        """Pixels a position of the levels that boxes are pooled from; torchvision's are 4, 8, …"""
+        levels = self.architecture.pooled_levels
+        strides = self.architecture.strides or [4 * 2**level for level in range(levels)]
+        return tuple(strides[:levels])
+
     def pool(self, images, maps, boxes):
         """The maps' part under each box, (N, R, S, S, C)."""
         shape = self.architecture
         maps = maps[: shape.pooled_levels]
         if shape.pooling == "max":
-            return roi_pool(maps[0], boxes, 1 / shape.strides[0], shape.pooled_size)
-        strides = [4 * 2**level for level in range(shape.pooled_levels)]
-        if shape.strides is not None:
-            strides = shape.strides[: shape.pooled_levels]
-        return roi_align_levels(maps, boxes, strides, shape.pooled_size, shape.sampling_ratio)
+            return roi_pool(maps[0], boxes, 1 / self.pooled_strides[0], shape.pooled_size)
+        return roi_align_levels(
+            maps, boxes, self.pooled_strides, shape.pooled_size, shape.sampling_ratio
+        )
 
     def classify(self, images, maps, boxes, training=False):
         """The box head on boxes (N, R, 4): logits (N, R, K) and deltas (N, R, K, 4)."""
@@ -250,6 +262,11 @@ class FasterRCNN(keras.Model):
         """
         self.stage = stage
         self.train_function = self.test_function = None  # They are to be traced anew.
+
+    def take(self, other: FasterRCNN, parts: Sequence[str] = PARTS) -> None:
+        """Copies the weights of parts of a network of the same shape."""
+        for part in parts:
+            getattr(self, part).set_weights(getattr(other, part).get_weights())
 
     def trained(self) -> list[keras.Variable]:
         """The variables that the current stage changes."""

@@ -54,8 +54,6 @@ class Fixed:
     """Height and width of each level's map."""
     anchors: tuple[np.ndarray, ...]
     """Of each level, float32 (A, 4)."""
-    pooled_strides: tuple[int, ...]
-    """Pixels a position of the levels that boxes are pooled from."""
 
     @classmethod
     def of(cls, model: FasterRCNN, size: Size, threshold: float | None = None) -> Fixed:
@@ -75,14 +73,12 @@ class Fixed:
         maps = tuple(tuple(shape[1:3]) for shape in shapes)
         strides = model.strides(np.array(size), [np.array(each) for each in maps])
         anchors = pyramid_anchors(model.base_anchors(), maps, strides)
-        pooled = architecture.strides or [4 * 2**level for level in range(len(maps))]
         return cls(
             model=model,
             size=tuple(size),
             threshold=architecture.score_threshold if threshold is None else threshold,
             maps=maps,
             anchors=tuple(level.numpy() for level in anchors),
-            pooled_strides=tuple(pooled[: architecture.pooled_levels]),
         )
 
     @property

@@ -70,7 +70,7 @@ def find(fixed: Fixed, image) -> dict[str, tf.Tensor]:
     pooled = roi_align_levels(
         maps[: shape.pooled_levels],
         proposals,
-        fixed.pooled_strides,
+        fixed.model.pooled_strides,
         shape.pooled_size,
         shape.sampling_ratio,
     )

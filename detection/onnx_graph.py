@@ -206,7 +206,7 @@ class _Graph(OnnxGraph):
         """RoIAlign, (R, C, S, S), and the boxes and whether each is one, in its order."""
         shape, parts = fixed.model.architecture, []
         levels = self.level(boxes, fixed)
-        for place, stride in enumerate(fixed.pooled_strides):
+        for place, stride in enumerate(fixed.model.pooled_strides):
             own = self.op("NonZero", self.op("Equal", levels, np.float32(place)))
             own = self.op("Reshape", own, [-1])
             rois = self.op("Gather", boxes, own)
@@ -226,14 +226,14 @@ class _Graph(OnnxGraph):
 
     def level(self, boxes: str, fixed: Fixed) -> str:
         """Of which level each box is pooled: (R,), whole numbers, the finest is 0."""
-        finest = int(math.log2(fixed.pooled_strides[0]))
+        finest = int(math.log2(fixed.model.pooled_strides[0]))
         low, high = self.halves(boxes)
         sides = self.op("Sub", high, low)
         area = self.op("Mul", self.part(sides, 0, 1, 1), self.part(sides, 1, 2, 1))
         size = self.op("Div", self.op("Sqrt", self.op("Reshape", area, [-1])), 224.0)
         octave = self.op("Div", self.op("Log", size), math.log(2))
         level = self.op("Floor", self.op("Add", self.op("Add", octave, 4.0), 1e-6))
-        coarsest = float(len(fixed.pooled_strides) - 1)
+        coarsest = float(len(fixed.model.pooled_strides) - 1)
         return self.op("Clip", self.op("Sub", level, float(finest)), 0.0, coarsest)
 
     # === Boxes ===

@@ -185,7 +185,7 @@ def _picture(
 ) -> tuple[dict, Mapping[str, int]]:
     photo, overwrite = load_image(job.item.source), arguments.overwrite
     begin = time.perf_counter()
-    found = detector.detect(photo).select(arguments.threshold, arguments.classes or None)
+    found = predict.choose(detector.detect(photo), arguments, detector.card)
     seconds = time.perf_counter() - begin
     if job.drawing is not None:
         drawn = draw(photo, found, classes=detector.classes)
@@ -249,8 +249,6 @@ def _standard_output() -> BinaryIO:
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m detection.run")
-    if not arguments.inputs and arguments.model == "blood-cells":
-        raise SettingsError("name pictures of blood cells, or a --model for other pictures")
     inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [
         cli.Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
     ]

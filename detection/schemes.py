@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from detection.faster_rcnn import FasterRCNN
+from detection.faster_rcnn import PROPOSING, FasterRCNN
 
 STAGES = ("rpn", "head", "rpn-only", "head-only")
 """The four steps of alternating training, each a quarter of the epochs."""
@@ -58,6 +58,8 @@ class Alternation(keras.callbacks.Callback):
         stage, first = divmod(epoch, self.length)
         if stage == 1 and first == 0:
             self._start_anew()
+        if first == 0:
+            self._forget_mean()
         if stage != self.stage:
             self.stage = stage
             self.model.set_stage(STAGES[stage])
@@ -65,7 +67,13 @@ class Alternation(keras.callbacks.Callback):
             self.model.make_test_function()
 
     def _start_anew(self):
-        proposer = self.model.proposer
-        for part in ("backbone", "rpn"):
-            getattr(proposer, part).set_weights(getattr(self.model, part).get_weights())
-        self.model.backbone.set_weights(self.fresh().backbone.get_weights())
+        self.model.proposer.take(self.model, PROPOSING)
+        self.model.take(self.fresh(), ("backbone",))
+
+    def _forget_mean(self):
+        """Each step has its own mean of weights: those of the step before served another loss."""
+        optimizer = self.model.optimizer
+        if optimizer.use_ema and optimizer.built:
+            means = optimizer._model_variables_moving_average  # Keras has no public way to them.
+            for mean, variable in zip(means, optimizer._trainable_variables, strict=True):
+                mean.assign(variable)

@@ -18,11 +18,12 @@ from detection import data
 from detection.annotations import Dataset, join, read_backgrounds
 from detection.architectures import ARCHITECTURES, Backbone, resized
 from detection.backbones import load_vgg19_lite
-from detection.faster_rcnn import FasterRCNN, Scheme
+from detection.config import DetectConfig
+from detection.faster_rcnn import PARTS, PROPOSING, FasterRCNN, Scheme
 from detection.imagenet import load_vgg16
 from detection.metrics import evaluate
 from detection.paste import read_cut_outs
-from detection.predict import Detector
+from detection.predict import Detector, load_detector
 from detection.schemes import STAGES, Alternation, WarmCosine
 from detection.sources import DataConfig, report_faults
 from detection.torchvision_weights import load_torchvision_into
@@ -52,6 +53,9 @@ class TrainConfig(DataConfig):
     weights: Path | None = None
     """What vgg16 (ImageNet's) and resnet50_fpn (COCO's) start from, as a local file, instead of
     fetching it."""
+    start: str | None = None
+    """Instead, a trained detector of the same backbone to start from: the name of an embedded one
+    or a run folder. Where it finds the same classes, its box head is taken over, too."""
     scheme: Scheme = "approximate"
     """Both stages at once, without the gradient through proposals' coordinates, or with it; or one
     after the other, in four steps."""
@@ -68,6 +72,9 @@ class TrainConfig(DataConfig):
     """How pictures are flipped; all turns them, too, for what has no upside, such as cells."""
     jitter: float = 1.4
     """Pictures are drawn up to so many times larger or smaller."""
+    whole: float = 0.0
+    """Share of the squares that show a picture whole, shrunk to fit, rather than a random part of
+    it. For objects that fill their pictures, of which most parts are no object."""
     learning_rate: float = 5e-4
     """Of AdamW at its highest; it rises in the first twentieth and falls as a cosine."""
     weight_decay: float = 1e-2
@@ -95,6 +102,8 @@ class TrainConfig(DataConfig):
             raise SettingsError(f"--side is a multiple of 64, not {self.side}")
         if not 1 <= self.jitter <= 4:
             raise SettingsError(f"--jitter is from 1 to 4, not {self.jitter}")
+        if not 0 <= self.whole <= 1:
+            raise SettingsError(f"--whole is from 0 to 1, not {self.whole}")
         if not 0 <= self.ema < 1:
             raise SettingsError(f"--ema is from 0 to below 1, not {self.ema}")
         if self.scheme == "alternating" and self.epochs is not None and self.epochs % 4:
@@ -162,6 +171,7 @@ def train(
             seed=config.seed,
             flips=config.flips,
             jitter=config.jitter,
+            whole=config.whole,
             cut_outs=cut_outs,
         )
         validation = Validation(held_back, config.out, config.validate_every, epochs)
@@ -181,8 +191,7 @@ def train(
         )
     model.optimizer.finalize_variable_values(model.trainable_variables)
     trained = FasterRCNN(model.architecture, seen.classes)
-    for part in ("backbone", "rpn", "box_head"):
-        getattr(trained, part).set_weights(getattr(model, part).get_weights())
+    trained.take(model)
     card = _card(config, run, trained, seen, held_back, epochs)
     detector = Detector(trained, card)
     card["validation"] = evaluate(held_back, list(detector.detect_all(held_back))).as_dict()
@@ -222,13 +231,26 @@ def _pretrained(config: TrainConfig, classes: Sequence[str]) -> FasterRCNN:
     """The network with random heads, on a backbone that has seen the world."""
     architecture = resized(ARCHITECTURES[config.backbone], config.min_size)
     model = FasterRCNN(architecture, classes, cut_gradient=config.scheme != "non-approximate")
-    if config.backbone == "lite":
+    if config.start is not None:
+        _inherit(model, config.start)
+    elif config.backbone == "lite":
         load_vgg19_lite(model.backbone)
     elif config.backbone == "vgg16":
         load_vgg16(model, config.weights)
     else:
         load_torchvision_into(model, config.weights)
     return model
+
+
+def _inherit(model: FasterRCNN, start: str) -> None:
+    """Gives `model` what a trained one has learnt of the same things."""
+    source = load_detector(DetectConfig(model=start)).model
+    if source.architecture.backbone != model.architecture.backbone:
+        raise SettingsError(
+            f"--start: {start} has another backbone, {source.architecture.backbone}; name it with "
+            "--backbone"
+        )
+    model.take(source, PARTS if source.classes == model.classes else PROPOSING)
 
 
 def _card(config, run, model, seen: Dataset, held_back: Dataset, epochs: int) -> dict:

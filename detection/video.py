@@ -82,7 +82,7 @@ def detect_video(
         size, number = size or (frame.width, frame.height), number + 1  # Later ones may differ.
         turns = round(frame.rotation / 90)
         image = np.ascontiguousarray(np.rot90(to_rgb(frame, size), turns))
-        found = detector.detect(image).select(config.threshold, config.classes or None)
+        found = predict.choose(detector.detect(image), config, detector.card)
         for label, count in collections.Counter(found.labels).items():
             most[label] = max(most[label], count)
         if on_found is not None:

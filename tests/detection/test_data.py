@@ -124,6 +124,18 @@ def test_size_varies_within_the_jitter_and_aspect_by_a_tenth_each_way(picture):
     assert 1.16 < max(aspects) < 1.24
 
 
+def test_some_squares_show_their_picture_whole(picture):
+    item = annotated(picture, [(0, 0, 128, 96)], [0])
+    whole = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        image, boxes, _ = augment(picture, item, SMALL, rng, side=64, jitter=1.4, whole=0.5)
+        assert max(image.shape) <= 64
+        whole += max(image.shape) > 1.05 * min(image.shape[:2])  # A crop of it is a square.
+        np.testing.assert_array_equal(boxes, [(0, 0, image.shape[1], image.shape[0])])
+    assert 35 < whole < 65
+
+
 def test_colours_change_slightly():
     grey = np.full((8, 8, 3), 100, np.uint8)
     found = np.array([recolor(grey, np.random.default_rng(seed)) for seed in range(200)])

@@ -119,7 +119,7 @@ def test_a_run_folder_is_measured_as_its_card_says(run, shapes, detector, tmp_pa
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--model", "nobody"), "'nobody' is neither a run folder nor one of person"),
+        (("--model", "nobody"), "'nobody' is neither a run folder nor one of "),
         (("--model", "{place}"), "holds no finished run"),
         (("--threshold", 2), "--threshold is from 0 to 1"),
         (("--format", "yolo"), "yolo"),
@@ -139,4 +139,4 @@ def test_data_that_is_none_is_one_line(knowing, tmp_path, error_line):
 
 
 def test_by_default_people_are_found():
-    assert EvaluateArguments().detection.model == "blood-cells"
+    assert EvaluateArguments().detection.model == "person"

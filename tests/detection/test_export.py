@@ -400,7 +400,7 @@ def test_bad_usage_is_one_line_and_2(named, tmp_path, error_line, arguments, mes
 
 def test_unknown_network(tmp_path, error_line):
     assert main(["no-such-network", "--out", str(tmp_path / "out")]) == 2
-    assert "'no-such-network' is neither a run folder nor one of person" in error_line()
+    assert "'no-such-network' is neither a run folder nor one of " in error_line()
 
 
 def test_roi_pooling_is_not_exported():

@@ -11,7 +11,7 @@ from detection.annotations import Annotated, Dataset
 from detection.architectures import ARCHITECTURES, LITE
 from detection.backbones import load_vgg19_lite
 from detection.detections import Detections
-from detection.faster_rcnn import FasterRCNN
+from detection.faster_rcnn import PARTS, FasterRCNN
 from detection.metrics import evaluate
 from detection.predict import Detector
 from detection.transform import prepare
@@ -176,7 +176,7 @@ def test_a_stage_changes_its_parts_alone(stage, changed):
     model = FasterRCNN(SMALL, CLASSES)
     model.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.1))
     model.set_stage(stage)
-    parts = {name: getattr(model, name) for name in ("backbone", "rpn", "box_head")}
+    parts = {name: getattr(model, name) for name in PARTS}
     before = {name: part.get_weights() for name, part in parts.items()}
     logs = model.train_step((tensors(batch(boxes=3)),))
     assert (

@@ -5,13 +5,15 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atelier.errors import ImageError, SettingsError, WeightsError
-from atelier.images import load_image
+from atelier.images import load_image, sample
 from atelier.runs import RunFolder
-from detection import predict
+from detection import boxes, predict
 from detection.annotations import read_dataset
 from detection.config import DetectConfig
+from detection.detections import Detections
 from detection.predict import Detector, check_classes, detect, load_detector
 
 
@@ -64,6 +66,37 @@ def test_threshold_and_classes_choose(run, photo_of_shapes):
     assert (nothing.boxes.shape, nothing.labels) == ((0, 4), ())
 
 
+def test_a_detector_has_a_threshold_of_its_own():
+    """Where its F1 was best, the mean over its classes; a class without objects has none."""
+    classes = [{"best_score": 0.8}, {"best_score": 0.9}, {"best_score": None}]
+    card = {"validation": {"classes": classes}}
+    found = Detections(np.zeros((3, 4)), np.array([0.9, 0.85, 0.84]), ("a", "b", "a"))
+    assert predict.own_threshold(card) == 0.85
+    assert len(predict.choose(found, DetectConfig(), card)) == 2
+    assert len(predict.choose(found, DetectConfig(threshold=0.5), card)) == 3
+    for unmeasured in ({}, {"validation": {"classes": [{"best_score": None}]}}):
+        assert predict.own_threshold(unmeasured) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "people"),
+    [
+        ("astronaut.png", [(37, 15, 400, 512)]),
+        ("camera.png", [(2, 60, 350, 512)]),
+        ("coffee.png", []),
+        ("chelsea.png", []),
+        ("rocket.jpg", []),
+    ],
+)
+def test_people_are_found_and_nobody_where_there_is_none(name, people):
+    """By the embedded detector, as it is by default."""
+    found = detect(sample(name))
+    assert found.labels == ("person",) * len(people)
+    if people:
+        overlaps = boxes.iou(tf.constant(found.boxes[None]), tf.constant([people], tf.float32))
+        assert overlaps.numpy().min() > 0.7
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_a_senseless_threshold_is_refused(threshold):
     with pytest.raises(SettingsError, match="--threshold is from 0 to 1"):
@@ -79,7 +112,7 @@ def test_an_unknown_class_is_one_line(run, photo_of_shapes):
 
 
 def test_an_unknown_model_is_one_line(tmp_path):
-    with pytest.raises(SettingsError, match="'persons' is neither a run folder nor one of person"):
+    with pytest.raises(SettingsError, match="'persons' is neither a run folder nor one of "):
         load_detector(DetectConfig(model="persons"))
     with pytest.raises(WeightsError, match="holds no finished run"):
         load_detector(DetectConfig(model=str(tmp_path)))

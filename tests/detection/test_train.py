@@ -18,13 +18,11 @@ from atelier.features import vgg19_lite
 from atelier.images import load_image, save_image
 from detection.annotations import read_dataset
 from detection.detections import Detections
-from detection.faster_rcnn import LOSSES, FasterRCNN
+from detection.faster_rcnn import LOSSES, PARTS, FasterRCNN
 from detection.metrics import evaluate
 from detection.predict import Detector
 from detection.schemes import STAGES, WarmCosine
 from detection.train import TrainConfig, main, read_data, train, trainee
-
-PARTS = ("backbone", "rpn", "box_head")
 
 
 def rows(folder) -> list[dict]:
@@ -67,6 +65,7 @@ def assert_same_weights(one: FasterRCNN, other: FasterRCNN, tolerance: float = 1
         *[({"learning_rate": bad}, "--learning-rate must not") for bad in (-1.0, np.nan, np.inf)],
         ({"weight_decay": -1.0}, "--weight-decay must not be negative"),
         *[({"jitter": bad}, "--jitter is from 1 to 4") for bad in (0.9, 4.1, np.nan)],
+        *[({"whole": bad}, "--whole is from 0 to 1") for bad in (-0.1, 1.1, np.nan)],
         *[({"ema": bad}, "--ema is from 0 to below 1") for bad in (-0.1, 1.0, np.nan)],
         ({"scheme": "alternating", "epochs": 6}, "--scheme alternating takes 4 equal steps"),
         ({"scheme": "non-approximate", "backbone": "vgg16"}, "needs gradients through RoIAlign"),
@@ -276,6 +275,8 @@ def test_alternating_goes_through_its_four_steps_and_on_after_a_stop(quick, four
     ]
     assert changed == [{"backbone", "rpn"}, {"backbone", "box_head"}, {"rpn"}, {"box_head"}]
     assert (watch.starts[1]["backbone"] != one["backbone"]).any(), "which starts anew at step two"
+    # The mean of weights knows nothing of the step before.
+    np.testing.assert_allclose(weights(whole.model)["backbone"], two["backbone"], rtol=1e-6)
     taught = {row["epoch"]: {n for n in LOSSES if row[n] != "nan"} for row in rows(four_steps.out)}
     assert taught == {
         "1": {"objectness", "rpn_box"}, "2": {"class", "box"},
@@ -315,6 +316,23 @@ def test_step_two_starts_from_the_pretrained_backbone(quick, four_steps):
     for part in ("backbone", "rpn"):
         np.testing.assert_array_equal(weights(model.proposer)[part], trained[part])
     assert not any(v is w for v in model.trainable_variables for w in model.proposer.variables)
+
+
+def test_a_training_starts_from_a_trained_detector(small, tiny, run, detector):
+    """Its box head is of use for the same classes alone."""
+    learnt, fresh = weights(detector.model), weights(trainee(tiny, ("a", "b"), 5))
+    config = dataclasses.replace(tiny, start=str(run))
+    same = weights(trainee(config, detector.classes, 5))
+    other = weights(trainee(config, ("a", "b"), 5))
+    for part in PARTS:
+        np.testing.assert_array_equal(same[part], learnt[part])
+        np.testing.assert_array_equal(other[part], (fresh if part == "box_head" else learnt)[part])
+
+
+def test_what_to_start_from_has_the_same_backbone(small, tiny, run):
+    config = dataclasses.replace(tiny, start=str(run), backbone="resnet50_fpn")
+    with pytest.raises(SettingsError, match="has another backbone, lite"):
+        trainee(config, ("a", "b"), 5)
 
 
 def test_seed_decides_the_start(small, tiny):
