@@ -63,14 +63,14 @@ reproduce-classify: .venv/core
 		--networks runs/report runs/strong-0 runs/strong-1 runs/best
 
 # The embedded detectors, from a folder DATA with detection/bccd, detection/tiny_coco and people (images
-# and masks), and NOBODY, a folder with the photos that docs/detection/nobody.txt names. Three hours.
+# and masks), and NOBODY, a folder with the photos that docs/person-detector/nobody.txt names. Three hours.
 DETECT = $(BIN)/python -m detection
 reproduce-detection: .venv/core
 	$(DETECT).train --data $(DATA)/detection/bccd --split train --validation val \
 		--flips all --epochs 32 --out runs/blood-cells
 	$(DETECT).evaluate --data $(DATA)/detection/bccd --split test --model runs/blood-cells
 	$(DETECT).train --data $(DATA)/people $(DATA)/detection/tiny_coco --classes person \
-		--groups docs/detection/people_groups.txt --paste $(DATA)/people --backgrounds $(NOBODY) \
+		--groups docs/person-detector/people_groups.txt --paste $(DATA)/people --backgrounds $(NOBODY) \
 		--min-size 256 --side 256 --jitter 1.6 --epochs 64 --learning-rate 8e-4 --out runs/person
 
 # The project's own paintings, drawn anew.
