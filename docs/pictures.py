@@ -1,18 +1,23 @@
 """Makes README's pictures: `python docs/pictures.py` (some minutes)."""
 
 import io
+import itertools
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import cartoon
 import classify
+import detection
 import nst
 import superres
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.sheets import contact_sheet
+from cartoon.backdrop import cover
 from classify.run import caption
+from detection.draw import draw
+from gallery.scenes import SCENES, Scene, SceneConfig
 from nst.styles import names, open_style
 from superres.compare import comparison
 
@@ -102,11 +107,48 @@ def classification() -> None:
     )
 
 
+def searched() -> None:
+    """Where people are found, and where there is nobody."""
+    photos = [load_image(sample(name)) for name in ("astronaut.png", "camera.png", "coffee.png")]
+    drawn = [draw(photo, detection.detect(photo), classes=("person",)) for photo in photos]
+    save_image(HERE / "detection.jpg", row(drawn, 400), quality=88)
+
+
+def panel(scene: Scene, size: tuple[int, int] = (400, 300), strip: int = 58) -> np.ndarray:
+    """A scene's face, before and after on both sides of a slanted line, and below it what it is."""
+    played = scene.play(SceneConfig(), lambda step: None)
+    face = next(itertools.islice(played, scene.face, None))
+    (height, width), paper = size, (255, 255, 255)
+    before, after = (
+        Image.fromarray(cover(load_image(side.image), size)) for side in (face.before, face.after)
+    )
+    middle, slant = face.start / 100 * width, 0.18 * width
+    top, bottom = (middle + slant, 0), (middle - slant, height)
+    left = Image.new("L", (width, height))
+    ImageDraw.Draw(left).polygon([(0, 0), top, bottom, (0, height)], fill=255)
+    picture = Image.new("RGB", (width, height + strip), paper)
+    picture.paste(Image.composite(before, after, left))
+    pen = ImageDraw.Draw(picture)
+    pen.line([top, bottom], paper, 3)
+    pen.text((0, height + 7), scene.title, (30, 27, 23), ImageFont.load_default(21))
+    words = f"{face.before.label} | {face.after.label}"
+    pen.text((0, height + 34), words, (107, 100, 90), ImageFont.load_default(16))
+    return np.asarray(picture)
+
+
+def gallery() -> None:
+    """What the five tasks do, for README's first screen."""
+    panels = row([panel(scene) for scene in SCENES], 458, gap=10)
+    save_image(HERE / "gallery.jpg", panels, quality=86)
+
+
 def main() -> None:
+    gallery()
     style_transfer()
     super_resolution()
     cartoons()
     classification()
+    searched()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,233 @@
+"""The server's gate: what a request may be, judged before Gradio sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.formparsers import MultiPartException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+JSON_BYTES = 1_000_000
+"""Of a request's body that is no upload: settings, and the names of uploaded files."""
+
+FORM_BYTES = 10_000
+"""What a form adds to the file in it."""
+
+ROUTES = {
+    "GET": re.compile(
+        r"/|/(healthz|config|theme\.css|manifest\.json|favicon\.ico|robots\.txt)/?"
+        r"|/(assets|static|svelte)/.+"
+        r"|/gradio_api/(info|openapi\.json|startup-events|app_id|theme\.css)/?"
+        r"|/gradio_api/(queue/(data|status)|upload_progress)"
+        r"|/gradio_api/(heartbeat|call|file=).+"
+    ),
+    "POST": re.compile(
+        r"/gradio_api/(upload|queue/join|cancel|reset)/?|/gradio_api/(call|run|api)/.+"
+    ),
+}
+"""All that is served. Gradio has more: proxies, recordings, sign-ins, an editor, histories on a
+hub, files of the interpreter's folders; a page of pictures has no use for them."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+HEADERS = {
+    # Gradio's page has scripts and styles within it, and compiles handlers that are given as text.
+    "content-security-policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
+        "font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+        "form-action 'self'; frame-ancestors 'self'"
+    ),
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+
+class _Refused(Exception):
+    """A request that goes no further."""
+
+    def __init__(self, status: int, reason: str):
+        super().__init__(reason)
+        self.status = status
+
+
+class _TooMuch(MultiPartException):
+    """Gradio's reader of forms removes, on this, the file that it has begun to write."""
+
+
+class Guard:
+    """ASGI middleware that refuses, with a status and one line, what has no business here.
+
+    Unknown routes and hosts, other sites' pages, bodies that are too large (while they stream in,
+    whatever their header says), names of files that are not in the server's folder, in addresses
+    and in JSON alike. To all answers it adds the headers that keep the page to itself.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, folder: Path, upload_bytes: int, hosts: frozenset[str] | None
+    ):
+        """
+        Args:
+            app: what it guards.
+            folder: of uploads and results, the only one from which files are given out.
+            upload_bytes: the largest upload.
+            hosts: names by which the server may be called; None for any. A server that listens
+                on loopback alone takes loopback's names alone: another site's name that has been
+                made to point here would else let that site's pages read everything.
+        """
+        self.app = app
+        self.folder = folder.resolve()
+        self.upload_bytes = upload_bytes
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if message["status"] == 503:
+                    headers["retry-after"] = "10"
+            await send(message)
+
+        try:
+            self._check_address(scope)
+            receive = await self._check_body(scope, receive)
+        except _Refused as refused:
+            response = JSONResponse({"detail": str(refused)}, refused.status)
+            return await response(scope, receive, send_with_headers)
+        await self.app(scope, receive, send_with_headers)
+
+    def _check_address(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
+            raise _Refused(421, "this server does not answer to that name")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            raise _Refused(403, "requests from other sites' pages are refused")
+        method, path = scope["method"], scope["path"]
+        routes = ROUTES.get("GET" if method == "HEAD" else method)
+        if routes is None or not routes.fullmatch(path):
+            raise _Refused(404, "not found")
+        marker = "/gradio_api/file="
+        if path.startswith(marker) and not self._is_ours(path.removeprefix(marker)):
+            raise _Refused(403, "only uploads and results are given out")
+
+    async def _check_body(self, scope: Scope, receive: Receive) -> Receive:
+        """Judges the body, and gives a `receive` by which it can be read."""
+        if scope["method"] != "POST":
+            return receive
+        upload = scope["path"].startswith("/gradio_api/upload")
+        bound = self.upload_bytes + FORM_BYTES if upload else JSON_BYTES
+        size = f"{self.upload_bytes / 1e6:g}" if upload else f"{JSON_BYTES / 1e6:g}"
+        reason = f"the {'file' if upload else 'request'} is larger than {size} MB"
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal():
+            raise _Refused(400, "a content-length that is no number")
+        if int(length) > bound:
+            await _drain(receive, bound)
+            raise _Refused(413, reason)
+        if upload:
+            return _counted(receive, bound, reason)
+        body = await _read(receive, bound, reason)
+        try:
+            named = tuple(_paths(json.loads(body)))
+        except (ValueError, RecursionError):
+            raise _Refused(400, "the request's body is not JSON") from None
+        if not all(map(self._is_ours, named)):
+            raise _Refused(403, "a picture is to be uploaded first, and named by that path")
+        return _replayed(body, receive)
+
+    def _is_ours(self, path: str) -> bool:
+        try:
+            return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.folder)
+        except (OSError, ValueError, RuntimeError):  # A NUL byte, a name too long.
+            return False
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, without its port and an IPv6 address's brackets."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _paths(value: object) -> Iterator[str]:
+    """All that stands for a file in a request: values of `path`, however deep."""
+    if isinstance(value, dict):
+        if isinstance(path := value.get("path"), str):
+            yield path
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for item in value:
+        yield from _paths(item)
+
+
+# === Bodies ===
+
+
+def _counted(receive: Receive, bound: int, reason: str) -> Receive:
+    """A `receive` that raises as soon as more than `bound` bytes have come."""
+    count = 0
+
+    async def counted() -> Message:
+        nonlocal count
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > bound:
+            # By these words Gradio answers with status 413.
+            raise _TooMuch(f"{reason}, the maximum allowed size")
+        return message
+
+    return counted
+
+
+async def _read(receive: Receive, bound: int, reason: str) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(400, "the request broke off")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > bound:
+            await _drain(receive, bound)
+            raise _Refused(413, reason)
+    return bytes(body)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that has been read, and then what else comes."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _drain(receive: Receive, bound: int) -> None:
+    """Reads on for a while, and keeps nothing: most clients read no answer before they have sent
+    all that they had to."""
+    count, end = 0, time.monotonic() + 5
+    while count < 2 * bound and time.monotonic() < end:
+        message = await receive()
+        count += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
