@@ -24,8 +24,9 @@ EXAMPLES = (
     parts.Example("A cup of coffee", "coffee.png"),
 )
 
-SIZE = 384
-"""Longer side of a result unless another is chosen, pixels: of what a visitor may wait for."""
+SIZE, STEPS = 384, 60
+"""Longer side of a result, pixels, and steps, unless others are chosen: less than the command's, so
+that a visitor need not wait for long."""
 
 EVERY = 0.7
 """Seconds between two previews."""
@@ -90,7 +91,7 @@ def build() -> None:
                 steps = gr.Slider(
                     10,
                     300,
-                    defaults.iterations,
+                    STEPS,
                     step=5,
                     label="Steps",
                     info="At full size; coarser sizes before it take more.",
@@ -132,7 +133,7 @@ def stylize(
     size: int = SIZE,
     style_weight: float = 1.0,
     preserve_color: str = "none",
-    steps: int = 120,
+    steps: int = STEPS,
     request: gr.Request = None,
 ):
     """Repaints a photo in the style of a painting, and shows the picture as it forms.
