@@ -111,7 +111,8 @@ def save_image(
     with atomic_path(path, overwrite=overwrite) as temporary:
         try:
             Image.fromarray(image).save(temporary, **options)
-        except (ValueError, OverflowError) as error:  # Sides beyond what the format can say.
+        # Sides beyond what the format can say.
+        except (ValueError, OverflowError, struct.error) as error:
             raise OutputError(f"cannot write {path}: {_one_line(error)}") from None
 
 

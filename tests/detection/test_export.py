@@ -251,7 +251,7 @@ def test_facts_beside_the_file(files, threshold):
 @pytest.mark.parametrize("architecture", [LITE, RESNET50_FPN], ids=["lite", "resnet50_fpn"])
 def test_padding_is_nothing_to_the_network(architecture):
     model = type("", (), {"architecture": architecture})
-    fixed = Fixed(model, (64, 64), 0.05, (), (), ())
+    fixed = Fixed(model, (64, 64), 0.05, (), ())
     np.testing.assert_allclose(normalize(np.array([fixed.padding]), architecture), 0, atol=1e-5)
     (scale, shift), rgb = fixed.colors, np.float32([[10, 100, 250]])
     colors = (rgb[:, ::-1] if fixed.bgr else rgb) * scale + shift

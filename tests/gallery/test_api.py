@@ -58,7 +58,7 @@ def test_stylize(client, small_photo):
 
 def test_cartoonize(client, small_photo):
     _, picture, _, command = client.predict(
-        handle_file(small_photo), "fine", "colour", "#ff0000", None, api_name="/cartoonize"
+        handle_file(small_photo), "fine", "color", "#ff0000", None, api_name="/cartoonize"
     )
     assert load_image(picture).shape == (96, 128, 3)
     assert command.startswith("python -m cartoon.run")
@@ -97,7 +97,7 @@ def test_text_that_names_a_file_reads_none(server, client, small_photo, tmp_path
     Image.fromarray(np.full((4, 4, 3), 77, np.uint8)).save(secret)
     photo = handle_file(small_photo)
     for endpoint, settings in (
-        ("/cartoonize", ["fine", "colour", str(secret), None]),
+        ("/cartoonize", ["fine", "color", str(secret), None]),
         ("/cartoonize", ["fine", str(secret), "white", None]),
         ("/cartoonize", [str(secret), "transparent", "white", None]),
         ("/stylize", [str(secret), None, 128, 1, "none", 10]),
