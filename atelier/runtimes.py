@@ -6,6 +6,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,20 @@ def require(packages: Iterable[tuple[str, str]]) -> None:
     for package, extra in packages:
         if importlib.util.find_spec(package) is None:
             raise SettingsError(missing(package, extra))
+
+
+def exported_path(folder: Path, network: str, format: str) -> Path:
+    """Where a network goes in another form.
+
+    Args:
+        folder: of the results.
+        network: its name, or its run folder.
+        format: onnx, or litert- and the kind.
+    """
+    name = Path(network).resolve().name
+    if format == "onnx":
+        return folder / f"{name}.onnx"
+    return folder / f"{name}-{format.removeprefix('litert-')}.tflite"
 
 
 def write_litert(

@@ -40,13 +40,31 @@ def find_backdrop(name: str) -> Backdrop:
         # A video's frames are all of one size.
         covering = functools.lru_cache(1)(functools.partial(cover, load_image(name, alpha="keep")))
         return lambda photo: covering(photo.shape[:2])
+    if name == TRANSPARENT:
+        nothing = np.array((255, 255, 255, 0), np.uint8)
+        return lambda photo: nothing
     try:
-        colour = (255, 255, 255, 0) if name == TRANSPARENT else ImageColor.getrgb(name)
-    except ValueError:
+        return color_backdrop(name)
+    except SettingsError:
         raise SettingsError(
             f"no background {name!r}: transparent, photo, a colour such as white or #ffcc00, or a "
             f"picture's file"
         ) from None
+
+
+def color_backdrop(name: str) -> Backdrop:
+    """A colour, and nothing but a colour: no file is looked at, whatever the name.
+
+    Args:
+        name: as CSS has colours.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        colour = ImageColor.getrgb(name)
+    except ValueError:
+        raise SettingsError(f"no colour {name!r}: such as white or #ffcc00") from None
     colour = np.array(colour[:3] if colour[3:] == (255,) else colour, np.uint8)
     return lambda photo: colour
 

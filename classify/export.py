@@ -19,7 +19,7 @@ import tyro
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.files import refuse_existing
-from atelier.runtimes import litert_function, open_onnx, require
+from atelier.runtimes import exported_path, litert_function, open_onnx, require
 from classify import calibration
 from classify.data import load_cifar10, to_float
 from classify.litert import patches, to_litert
@@ -176,7 +176,8 @@ def main(argv: Sequence[str]) -> int:
     # Once for all forms, and not at all if none needs it.
     expected = functools.cache(lambda: keras_probabilities(network, images))
 
-    def work(format: Format, path: Path) -> None:
+    def work(format: Format) -> None:
+        path = exported_path(arguments.out, arguments.network, format)
         refuse_existing(path, arguments.overwrite)
         if format == "onnx":
             to_onnx(network, path, overwrite=arguments.overwrite)
@@ -195,18 +196,8 @@ def main(argv: Sequence[str]) -> int:
         record = {"network": arguments.network, "format": format, "output": path, **measured}
         _report(record, arguments)
 
-    name = Path(arguments.network).resolve().name
-    paths = {
-        format: arguments.out
-        / (
-            f"{name}.onnx"
-            if format == "onnx"
-            else f"{name}-{format.removeprefix('litert-')}.tflite"
-        )
-        for format in arguments.format
-    }
     return cli.for_each(
-        (format, functools.partial(work, format, path)) for format, path in paths.items()
+        (format, functools.partial(work, format)) for format in dict.fromkeys(arguments.format)
     )
 
 

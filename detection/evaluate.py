@@ -10,12 +10,15 @@ from pathlib import Path
 
 from atelier import cli
 from atelier.files import refuse_existing, write_json, write_text
-from atelier.images import save_image
+from atelier.images import load_image, save_image
 from atelier.progress import Step
 from detection import predict
+from detection.annotations import Dataset
 from detection.config import DetectConfig
 from detection.curves import confusion, draw_confusion, draw_curves, precision_recall
+from detection.detections import Detections
 from detection.metrics import evaluate, table
+from detection.predict import Detector
 from detection.sources import DataConfig, report_faults
 
 
@@ -49,6 +52,17 @@ class EvaluateArguments(DataConfig):
         return DetectConfig(self.model, self.weights, self.threshold)
 
 
+def search(detector: Detector, dataset: Dataset, name: str) -> list[Detections]:
+    """What a detector, or anything with its `detect`, finds on each picture of a data set, with a
+    progress bar of that name."""
+    found = []
+    with cli.progress_bar(name) as on_step:
+        for item in dataset.items:
+            found.append(detector.detect(load_image(item.image)))
+            on_step(Step(len(found), len(dataset), {}))
+    return found
+
+
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(EvaluateArguments, argv, prog="python -m detection.evaluate")
@@ -61,25 +75,19 @@ def main(argv: Sequence[str]) -> int:
     report_faults(dataset)
 
     start = time.perf_counter()
-    found = []
-    with cli.progress_bar("pictures") as on_step:
-        for detections in detector.detect_all(dataset):
-            found.append(detections)
-            on_step(Step(len(found), len(dataset), {}))
+    found = search(detector, dataset, "pictures")
     seconds = time.perf_counter() - start
     scores = evaluate(dataset, found)
     record = {"data": dataset.name, "model": arguments.model, **scores.as_dict()}
     record["seconds_a_picture"] = round(seconds / len(dataset), 3)
 
     text = table(scores)
-    threshold = arguments.threshold
-    if threshold is None:
-        threshold = predict.own_threshold(detector.card)
     if arguments.out is not None:
         write_json(files["scores.json"], record)
         write_text(files["table.txt"], text + "\n")
         curves = draw_curves(precision_recall(dataset, found))
         save_image(files["precision_recall.png"], curves, overwrite=arguments.overwrite)
+        threshold = predict.threshold(arguments.detection, detector.card)
         matrix = confusion(dataset, found, threshold)
         picture = draw_confusion(matrix, dataset.classes)
         save_image(files["confusion.png"], picture, overwrite=arguments.overwrite)

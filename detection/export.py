@@ -39,13 +39,13 @@ from atelier import cli
 from atelier.errors import OutputError, SettingsError
 from atelier.files import refuse_existing, write_json
 from atelier.images import load_image, sample
-from atelier.progress import Step
-from atelier.runtimes import open_litert, open_onnx, require
+from atelier.runtimes import exported_path, open_litert, open_onnx, require
 from detection import predict
 from detection.annotations import Dataset
 from detection.boxes import iou
 from detection.config import DetectConfig
 from detection.detections import Detections
+from detection.evaluate import search
 from detection.fixed import Fixed, Size, check_size, default_size
 from detection.litert import to_litert
 from detection.metrics import evaluate
@@ -79,7 +79,7 @@ def export(
         format: None for what the path's suffix says: `litert-float16` of .tflite, `onnx` of .onnx.
         size: height and width of its pictures, multiples of 64 for lite, of 32 for torchvision's;
             None for those that suit 4:3, 448 × 576 for lite.
-        threshold: scores up to it are left out; None for the detector's own, 0.05.
+        threshold: scores up to it are left out; None for 0.05, the least that the network gives.
         overwrite: whether existing files may be replaced.
 
     Raises:
@@ -261,12 +261,7 @@ def average_precision(detector: Detector | Exported, dataset: Dataset, name: str
     Args:
         name: of what is measured, for the progress bar.
     """
-    found = []
-    with cli.progress_bar(name) as on_step:
-        for item in dataset.items:
-            found.append(detector.detect(load_image(item.image)))
-            on_step(Step(len(found), len(dataset), {}))
-    return evaluate(dataset, found).ap
+    return evaluate(dataset, search(detector, dataset, name)).ap
 
 
 # === The command ===
@@ -292,7 +287,8 @@ class ExportArguments:
     """Height and width of pictures, multiples of 64, or of 32 for torchvision's; left out, those
     that suit 4:3: 448 576, or 800 1088."""
     threshold: float | None = None
-    """Objects less sure than this are left out; by default the detector's own, 0.05."""
+    """Objects less sure than this are left out; left out itself, 0.05, and not the threshold that
+    detection.run has: that is for the reader of the file to choose."""
     data: tuple[str, ...] = ()
     """Annotated pictures, as of detection.evaluate, on which AP is measured too: of the file, and
     of the Keras network as detection.run uses it."""
@@ -347,7 +343,8 @@ def main(argv: Sequence[str]) -> int:
     # Once for all forms, and not at all if none is written.
     keras_ap = functools.cache(lambda: average_precision(detector, dataset, "Keras"))
 
-    def work(format: Format, path: Path) -> None:
+    def work(format: Format) -> None:
+        path = exported_path(arguments.out, arguments.network, format)
         export(
             detector,
             path,
@@ -365,18 +362,8 @@ def main(argv: Sequence[str]) -> int:
         record = {"network": arguments.network, "format": format, "output": path, **measured}
         _report({k: _rounded(v) for k, v in record.items()}, arguments)
 
-    name = Path(arguments.network).resolve().name
-    paths = {
-        format: arguments.out
-        / (
-            f"{name}.onnx"
-            if format == "onnx"
-            else f"{name}-{format.removeprefix('litert-')}.tflite"
-        )
-        for format in arguments.format
-    }
     return cli.for_each(
-        (format, functools.partial(work, format, path)) for format, path in paths.items()
+        (format, functools.partial(work, format)) for format in dict.fromkeys(arguments.format)
     )
 
 

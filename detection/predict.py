@@ -104,8 +104,12 @@ def choose(found: Detections, config: DetectConfig, card: Mapping) -> Detections
         config: what is kept.
         card: the detector's.
     """
-    threshold = own_threshold(card) if config.threshold is None else config.threshold
-    return found.select(threshold, config.classes or None)
+    return found.select(threshold(config, card), config.classes or None)
+
+
+def threshold(config: DetectConfig, card: Mapping) -> float:
+    """The score from which on finds are kept: what `config` names, or the detector's own."""
+    return own_threshold(card) if config.threshold is None else config.threshold
 
 
 def own_threshold(card: Mapping) -> float:

@@ -1,6 +1,5 @@
 """Makes README's pictures: `python docs/pictures.py` (some minutes)."""
 
-import io
 import itertools
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from detection.draw import draw
 from gallery.scenes import SCENES, Scene, SceneConfig
 from nst.styles import names, open_style
 from superres.compare import comparison
+from superres.run import halved
 
 HERE = Path(__file__).parent / "images"
 CLASSIFIED = ("chelsea.png", "motorcycle_left.png", "rocket.jpg", "coffee.png")
@@ -57,11 +57,7 @@ def super_resolution() -> None:
     sheets = []
     for name, quality in (("coffee.png", None), ("astronaut.png", 60)):
         photo = load_image(sample(name))
-        half = resize(photo, (photo.shape[0] // 2, photo.shape[1] // 2))
-        if quality is not None:
-            file = io.BytesIO()
-            Image.fromarray(half).save(file, "JPEG", quality=quality)
-            half = load_image(file.getvalue())
+        half = load_image(halved(photo, quality))
         model = "clean" if quality is None else "compressed"
         sheets.append(comparison(half, superres.upscale(half, model=model).image))
     sheet = np.concatenate(sheets, axis=1)

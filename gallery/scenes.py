@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import io
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import Image
 
 import cartoon
 import classify
@@ -23,8 +21,9 @@ from atelier.progress import OnStep, Step
 from detection.draw import draw
 from detection.predict import load_detector, own_threshold
 from nst.styles import open_style
+from superres import run
 from superres.color import luma
-from superres.compare import busiest_window
+from superres.compare import busiest_window, interpolated, magnified
 from superres.metrics import psnr
 
 PAINTED = (
@@ -222,8 +221,7 @@ def super_resolution(config: SceneConfig, on_step: OnStep) -> Iterator[Exhibit]:
         photo = halved(name, truth, quality)
         small = load_image(photo.data)
         result, seconds = _timed(lambda photo=photo: superres.upscale(photo.data))
-        size = result.image.shape[1::-1]
-        bicubic = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC))
+        bicubic = interpolated(small, result.image.shape[:2])
         top, left, height, width = (2 * side for side in busiest_window(small, result.image))
         scores = [psnr(luma(image), luma(truth), 2) for image in (bicubic, result.image)]
         part = np.s_[top : top + height, left : left + width]
@@ -234,10 +232,12 @@ def super_resolution(config: SceneConfig, on_step: OnStep) -> Iterator[Exhibit]:
             result=result.image,
             file=f"superres/{photo.stem}.png",
             before=Side(
-                enlarged(bicubic[part]), "bicubic", f"A detail of {name}, interpolated, soft"
+                magnified(bicubic[part], ZOOM), "bicubic", f"A detail of {name}, interpolated, soft"
             ),
             after=Side(
-                enlarged(result.image[part]), "superres", "The same detail by the network, sharper"
+                magnified(result.image[part], ZOOM),
+                "superres",
+                "The same detail by the network, sharper",
             ),
             settings=("twice the size", f"network {result.model}: {result.reason}"),
             command=f"python -m superres.run photos/{photo.name} --out superres",
@@ -349,19 +349,8 @@ SCENES = (
 
 def halved(name: str, photo: np.ndarray, quality: int | None) -> Photo:
     """A photo at half its size, as a JPEG file of a quality, or as PNG."""
-    file = io.BytesIO()
-    small = Image.fromarray(resize(photo, (photo.shape[0] // 2, photo.shape[1] // 2)))
-    stem = f"{name.partition('.')[0]}.half"
-    if quality is None:
-        small.save(file, "PNG")
-        return Photo(f"{stem}.png", file.getvalue())
-    small.save(file, "JPEG", quality=quality)
-    return Photo(f"{stem}.jpg", file.getvalue())
-
-
-def enlarged(image: np.ndarray) -> np.ndarray:
-    """Each pixel as a square of `ZOOM`×`ZOOM`."""
-    return image.repeat(ZOOM, 0).repeat(ZOOM, 1)
+    suffix = "png" if quality is None else "jpg"
+    return Photo(f"{name.partition('.')[0]}.half.{suffix}", run.halved(photo, quality))
 
 
 def _named_and_seen(image: ImageSource) -> tuple[classify.Classification, np.ndarray]:

@@ -29,8 +29,7 @@ def comparison(picture: np.ndarray, enlarged: np.ndarray) -> np.ndarray:
     bicubic = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC, box=small)
     part = enlarged[top * scale : (top + height) * scale, left * scale : (left + width) * scale]
     zoom = max(1, _LARGE // max(size))
-    shown = [np.asarray(bicubic), part]
-    shown = [Image.fromarray(image.repeat(zoom, 0).repeat(zoom, 1)) for image in shown]
+    shown = [Image.fromarray(magnified(image, zoom)) for image in (np.asarray(bicubic), part)]
     cell = max(shown[0].width, 120) + _MARGIN
     sheet = Image.new("RGB", (2 * cell + _MARGIN, shown[0].height + _CAPTION + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -39,6 +38,17 @@ def comparison(picture: np.ndarray, enlarged: np.ndarray) -> np.ndarray:
         sheet.paste(image, (place, _CAPTION))
         draw.text((place, 6), label, _INK, ImageFont.load_default(size=20))
     return np.asarray(sheet)
+
+
+def interpolated(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic interpolation of a picture, uint8 (H, W) or (H, W, C), to (height, width)."""
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def magnified(image: np.ndarray, zoom: int) -> np.ndarray:
+    """Each pixel as a square of `zoom`×`zoom`."""
+    return image.repeat(zoom, 0).repeat(zoom, 1)
 
 
 def busiest_window(picture: np.ndarray, enlarged: np.ndarray) -> tuple[int, int, int, int]:

@@ -22,7 +22,7 @@ from atelier import cli
 from atelier.errors import OutputError, SettingsError
 from atelier.files import refuse_existing
 from atelier.images import load_image, resize, sample
-from atelier.runtimes import litert_function, open_onnx, require
+from atelier.runtimes import exported_path, litert_function, open_onnx, require
 from superres import data, degradation
 from superres.color import RANGE
 from superres.hls import SIZE, to_hls
@@ -155,9 +155,6 @@ class ExportArguments:
             raise SettingsError(f"--clock-period must be positive, not {self.clock_period}")
 
 
-_SUFFIXES = {"onnx": ".onnx", "hls": "-hls"}
-
-
 def export(network: Network, format: Format, path: Path, arguments: ExportArguments) -> dict:
     """Writes one form of a network and checks it; returns what was measured.
 
@@ -231,8 +228,9 @@ def main(argv: Sequence[str]) -> int:
         IntegerNetwork.of(network)  # Of floats there is none: better said before the work.
 
     def work(format: Format) -> None:
-        suffix = _SUFFIXES.get(format, f"-{format.removeprefix('litert-')}.tflite")
-        path = arguments.out / f"{folder.resolve().name}{suffix}"
+        path = exported_path(arguments.out, arguments.network, format)
+        if format == "hls":
+            path = arguments.out / f"{folder.resolve().name}-hls"  # A folder.
         measured = export(network, format, path, arguments)
         _report(
             {"network": arguments.network, "format": format, "output": path, **measured}, arguments

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tyro
 from PIL import Image
 
@@ -101,10 +102,19 @@ def is_video(item: cli.Input) -> bool:
 
 def example() -> cli.Input:
     """The astronaut of scikit-image, halved, as a JPEG file of quality 75."""
-    picture, file = load_image(sample("astronaut.png")), io.BytesIO()
-    half = resize(picture, (picture.shape[0] // 2, picture.shape[1] // 2))
-    Image.fromarray(half).save(file, "JPEG", quality=75)
-    return cli.Input("astronaut.jpg", file.getvalue(), Path("astronaut.jpg"))
+    data = halved(load_image(sample("astronaut.png")), 75)
+    return cli.Input("astronaut.jpg", data, Path("astronaut.jpg"))
+
+
+def halved(picture: np.ndarray, quality: int | None) -> bytes:
+    """A picture at half its size, as a JPEG file of a quality; None: as PNG."""
+    file = io.BytesIO()
+    half = Image.fromarray(resize(picture, (picture.shape[0] // 2, picture.shape[1] // 2)))
+    if quality is None:
+        half.save(file, "PNG")
+    else:
+        half.save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 @cli.command

@@ -6,11 +6,17 @@ import re
 import time
 
 import gradio as gr
-from PIL import ImageColor
 
 import cartoon
-from atelier.errors import SettingsError
-from cartoon.backdrop import PHOTO, TRANSPARENT, Backdrop, compose, cover, find_backdrop
+from cartoon.backdrop import (
+    PHOTO,
+    TRANSPARENT,
+    Backdrop,
+    color_backdrop,
+    compose,
+    cover,
+    find_backdrop,
+)
 from cartoon.run import RunArguments
 from gallery.photo import save_result
 from gallery.tabs import parts
@@ -128,13 +134,9 @@ def _backdrop(kind: str, color: str, picture: parts.Picture | None) -> tuple[Bac
     if kind == PICTURE:
         behind = parts.required(picture, "a picture for the background").image
         return lambda photo: cover(behind, photo.shape[:2]), picture.name
-    name = hexadecimal(color) if kind == COLOR else kind
-    if kind == COLOR:  # On the command line it may be a file's name; here that would be ours.
-        try:
-            ImageColor.getrgb(name)
-        except ValueError:
-            raise SettingsError(f"no colour {color!r}: such as white or #ffcc00") from None
-    return find_backdrop(name), name
+    if kind == COLOR:  # `find_backdrop` would take files' names, too, and the files here are ours.
+        return color_backdrop(name := hexadecimal(color)), name
+    return find_backdrop(kind), kind
 
 
 def hexadecimal(color: str) -> str:

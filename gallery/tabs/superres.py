@@ -10,7 +10,6 @@ from typing import get_args
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 import superres
 from atelier.errors import ImageError
@@ -18,7 +17,7 @@ from atelier.images import fit_size, resize
 from gallery.jobs import JOB, job
 from gallery.photo import save_result
 from gallery.tabs import parts
-from superres.compare import WINDOW, busiest_window
+from superres.compare import WINDOW, busiest_window, interpolated, magnified
 from superres.networks import BORDER
 from superres.run import RunArguments, example
 from superres.upscale import Model, Scale
@@ -204,9 +203,10 @@ def look(done: Enlarged | None, across: float, down: float) -> tuple[str, str] |
         for margin, side in zip(before, sides, strict=True)
     )
     enlarged = superres.upscale(around, done.scale, done.model).image
+    plain = interpolated(around, enlarged.shape[:2])
     return tuple(
-        save_result(shown[inner].repeat(ZOOM, 0).repeat(ZOOM, 1), name)
-        for shown, name in ((_bicubic(around, done.scale), "bicubic"), (enlarged, "network"))
+        save_result(magnified(shown[inner], ZOOM), name)
+        for shown, name in ((plain, "bicubic"), (enlarged, "network"))
     )
 
 
@@ -216,13 +216,8 @@ def _whole(image: np.ndarray, enlarged: np.ndarray, file: str, picture: parts.Pi
     if max(size[:2]) > SHOWN:
         size = fit_size(size, SHOWN)
         file = save_result(resize(enlarged, size), parts.named(picture, "network"))
-    plain = np.asarray(Image.fromarray(image).resize(size[1::-1], Image.Resampling.BICUBIC))
+    plain = interpolated(image, size[:2])
     return save_result(plain, parts.named(picture, "bicubic")), file
-
-
-def _bicubic(image: np.ndarray, scale: int) -> np.ndarray:
-    size = image.shape[1] * scale, image.shape[0] * scale
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def _percent(place: int, last: int) -> int:

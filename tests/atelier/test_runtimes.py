@@ -8,7 +8,15 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.runtimes import litert_function, missing, open_litert, open_onnx, require, write_litert
+from atelier.runtimes import (
+    exported_path,
+    litert_function,
+    missing,
+    open_litert,
+    open_onnx,
+    require,
+    write_litert,
+)
 
 
 @pytest.fixture
@@ -91,3 +99,16 @@ def test_litert_file_of_a_keras_model_names_its_tensors(tmp_path):
     run = open_litert(tmp_path / "x.tflite").get_signature_runner()
     x = np.float32([[1, 2, 3]])
     np.testing.assert_allclose(run(x=x)["y"], layer(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "format", "name"),
+    [
+        ("strong", "onnx", "strong.onnx"),
+        ("strong", "litert-int8", "strong-int8.tflite"),
+        ("runs/mine.v2", "litert-float16", "mine.v2-float16.tflite"),
+        ("runs/mine/", "onnx", "mine.onnx"),
+    ],
+)
+def test_exported_files_are_named_after_their_network(tmp_path, network, format, name):
+    assert exported_path(tmp_path, network, format) == tmp_path / name

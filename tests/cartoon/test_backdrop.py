@@ -6,7 +6,7 @@ from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
 from atelier.images import load_image, save_image
-from cartoon.backdrop import WHITE, compose, cover, find_backdrop, lay_on
+from cartoon.backdrop import WHITE, color_backdrop, compose, cover, find_backdrop, lay_on
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,15 @@ def test_a_picture_covers_the_photo(tmp_path, painting, photo, name):
 def test_other_names_are_refused(name):
     with pytest.raises(SettingsError, match="transparent, photo, a colour such as white"):
         find_backdrop(name)
+
+
+def test_a_colour_is_no_file(tmp_path, painting, photo, monkeypatch):
+    assert color_backdrop("#ff000080")(photo).tolist() == [255, 0, 0, 128]
+    save_image(tmp_path / "backdrop.png", painting)
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo", "transparent", "backdrop.png"):
+        with pytest.raises(SettingsError, match=f"no colour '{name}'"):
+            color_backdrop(name)
 
 
 def test_files_that_are_no_pictures_are_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from atelier.images import load_image
 from detection import predict
+from detection.annotations import read_dataset
 from detection.detections import Detections
 from detection.evaluate import EvaluateArguments, main
 from detection.predict import Detector
@@ -18,24 +19,24 @@ FILES = ("confusion.png", "precision_recall.png", "scores.json", "table.txt")
 class Knowing(Detector):
     """Finds all discs, and squares but for the last picture's, which it calls a disc, unsure."""
 
-    def __init__(self):
+    def __init__(self, dataset):
         super().__init__(None, {})
+        self.items = {load_image(item.image).tobytes(): item for item in dataset.items}
+        self.last = dataset.items[-1]
 
-    def detect_all(self, dataset):
-        for number, item in enumerate(dataset.items):
-            names = ["disc", "square"]
-            order = np.argsort(item.labels)
-            scores = [0.9, 0.8]
-            if number == len(dataset) - 1:
-                names[1], scores[1] = "disc", 0.3
-            yield Detections(item.boxes[order], np.float32(scores), tuple(names))
+    def detect(self, image):
+        item = self.items[image.tobytes()]
+        names, scores = ["disc", "square"], [0.9, 0.8]
+        if item is self.last:
+            names[1], scores[1] = "disc", 0.3
+        return Detections(item.boxes[np.argsort(item.labels)], np.float32(scores), tuple(names))
 
 
 @pytest.fixture
-def knowing(monkeypatch):
+def knowing(monkeypatch, shapes):
     """Takes the place of whichever detector is asked for; gives what was asked for."""
-    asked = []
-    monkeypatch.setattr(predict, "load_detector", lambda config: asked.append(config) or Knowing())
+    asked, detector = [], Knowing(read_dataset(shapes))
+    monkeypatch.setattr(predict, "load_detector", lambda config: asked.append(config) or detector)
     return asked
 
 
