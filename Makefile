@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo web test lint reproduce reproduce-cartoon reproduce-superres reproduce-classify \
+.PHONY: demo web test soak fuzz lint reproduce reproduce-cartoon reproduce-superres reproduce-classify \
 	reproduce-detection paintings clean
 
 demo: .venv/core
@@ -14,6 +14,14 @@ web: .venv/web
 
 test: .venv/test lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What takes minutes a test: clusters with a worker killed, full disks, trainings killed and resumed.
+soak: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m soak
+
+# A coverage-guided search for files that break what reads them; SECONDS for each of the readers.
+fuzz: .venv/fuzz
+	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -91,6 +99,10 @@ paintings: .venv/core
 
 .venv/test: .venv/core
 	$(INSTALL) --editable .[test]
+	@touch $@
+
+.venv/fuzz: .venv/core
+	$(INSTALL) --editable .[fuzz]
 	@touch $@
 
 clean:

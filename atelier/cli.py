@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +20,13 @@ from typing import TypeVar
 import tyro
 from tqdm import tqdm
 
-from atelier.errors import AtelierError, ImageError, OutputError, SettingsError
-from atelier.images import READABLE
+from atelier.errors import AtelierError, ImageError, OutputError, SettingsError, one_line
+from atelier.files import files_below, read_bounded, reason, write_stream
+from atelier.images import READABLE, file_bound
 from atelier.progress import OnStep, Step
 
-DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
-"""The exit codes of all commands."""
+DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+"""The exit codes of all commands; the last two after Ctrl-C and SIGTERM."""
 
 Arguments = TypeVar("Arguments")
 
@@ -33,19 +35,21 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Makes a `main(argv=None) -> int` that answers mistakes with a line and an exit code.
 
     `AtelierError` gives one line that starts `error:` and exit code 2; so does bad usage. Ctrl-C
-    gives 130. No traceback for either.
+    gives 130, SIGTERM 143. No traceback for any of them.
     """
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
+        _stops.clear()
         try:
-            return main(sys.argv[1:] if argv is None else argv)
+            with _sigterm_as_ctrl_c():
+                return main(sys.argv[1:] if argv is None else argv)
         except AtelierError as error:
             report(str(error))
             return BAD_USAGE
         except KeyboardInterrupt:
             report("stopped; what was finished is kept")
-            return INTERRUPTED
+            return TERMINATED if signal.SIGTERM in _stops else INTERRUPTED
         except BrokenPipeError:
             # Whoever read our output has gone: nothing is left to say, not even at exit.
             with contextlib.suppress(OSError, AttributeError):  # Notebooks' output has no number.
@@ -53,6 +57,33 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             return SOME_FAILED
 
     return wrapped
+
+
+_stops: list[int] = []
+"""The signals that the command was asked to stop by."""
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, too, lets what is under way clean up after itself; a second one kills."""
+
+    def handler(number, frame):
+        _stops.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    # Others' handlers stay, as does nohup's ignoring; and only the main thread may set any.
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def parse(
@@ -137,26 +168,44 @@ def shallow_dict(instance: object) -> dict[str, object]:
 
 def report(message: str) -> None:
     """One line on standard error that starts `error:`."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(one_line(message).split())}", file=sys.stderr)
 
 
 def report_failure(name: str, error: Exception) -> None:
     """One line on standard error for an input that failed: its name, unless it is in the reason."""
-    message = str(error)
+    message, name = str(error), one_line(name)
     report(message if name in message else f"{name}: {message}")
 
 
 def say(message: str) -> None:
-    """One line on standard error."""
-    print(message, file=sys.stderr)
+    """One line on standard error, whatever names are in it."""
+    print(one_line(message), file=sys.stderr)
 
 
 def print_json(record: Mapping[str, object]) -> None:
-    """One JSON object on a line of standard output."""
-    print(json.dumps(record, default=str, ensure_ascii=False), flush=True)
+    """One JSON object on a line of standard output.
+
+    Raises:
+        OutputError: it cannot be written, because the disk is full, say.
+        BrokenPipeError: whoever reads it has gone.
+    """
+    text = json.dumps(record, default=str, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # A name that is not UTF-8, or an output that is not.
+        text = json.dumps(record, default=str)
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:  # A notebook's.
+        print(text, flush=True)
+        return
+    sys.stdout.flush()
+    write_stream(stream, f"{text}\n".encode(sys.stdout.encoding))
 
 
 # === Inputs and outputs ===
+
+MAX_LIST = 1 << 30
+"""Bytes of a list of files: ten million paths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,13 +223,15 @@ class Input:
 def find_inputs(
     paths: Sequence[str | os.PathLike], suffixes: Sequence[str] = READABLE
 ) -> list[Input]:
-    """The pictures that a command line names: files, folders with all below them, or `-`.
+    """The pictures that a command line names: files, folders with all below them, lists, or `-`.
 
     Files are taken as they are, to be judged when they are read; of folders, the files with one of
-    `suffixes`, which are lower case, sorted.
+    `suffixes`, which are lower case, sorted. A file whose suffix is .txt is a list of files, see
+    `read_list`.
 
     Raises:
-        ImageError: a folder without pictures, or `-` where there is no standard input.
+        ImageError: a folder without pictures, a list that is none, or `-` where there is no
+            standard input.
     """
     inputs = []
     for given in map(os.fspath, paths):
@@ -188,26 +239,62 @@ def find_inputs(
         if given == "-":
             inputs.append(Input("standard input", _standard_input(), Path("stdin.png")))
         elif path.is_dir():
-            files = sorted(
+            unread: list[OSError] = []
+            files = [
                 file
-                for file in path.rglob("*")
-                if file.suffix.lower() in suffixes
-                and not file.name.startswith(".")
-                and not file.is_dir()
-            )
+                for file in files_below(path, on_error=unread.append)
+                if file.suffix.lower() in suffixes and not file.name.startswith(".")
+            ]
+            # A folder that cannot be listed is an input like the others: one that fails, by name.
+            files = sorted([*files, *(Path(error.filename) for error in unread)])
+            if path in files:
+                raise ImageError(f"{path}: cannot be read ({reason(unread[0])})")
             if not files:
                 raise ImageError(f"{path}: no pictures in this folder")
             inputs += [Input(str(file), file, file.relative_to(path)) for file in files]
+        elif path.suffix.lower() == ".txt":
+            inputs += read_list(path)
         else:
             inputs.append(Input(given, path, Path(path.name)))
     return inputs
 
 
-def _standard_input() -> bytes:
+def read_list(file: Path) -> list[Input]:
+    """The files that a list names, a path a line in UTF-8, as `find … > list.txt` writes it.
+
+    Relative paths start from the current folder; empty lines are skipped, and a file that is named
+    twice is taken once. Each keeps its place below the longest folder that all share.
+
+    Raises:
+        ImageError: the list cannot be read, is empty, or is no text.
+    """
     try:
-        return sys.stdin.buffer.read()
+        text = read_bounded(file, MAX_LIST).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ImageError(f"{file}: not a list of files ({why})") from None
+    if "\0" in text:
+        raise ImageError(f"{file}: not a list of files (it is no text in UTF-8)")
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    # Without `..`, so that no result can come to lie outside its folder.
+    places = {os.path.abspath(line): line for line in lines if line.strip()}
+    if not places:
+        raise ImageError(f"{file}: no files in this list")
+    shared = os.path.commonpath([os.path.dirname(place) for place in places])
+    relative = ((line, os.path.relpath(place, shared)) for place, line in places.items())
+    # The root of all is no file, but must have a name to be told so.
+    return [Input(line, Path(line), Path(to if to != "." else "root")) for line, to in relative]
+
+
+def _standard_input() -> bytes:
+    bound = file_bound()
+    try:
+        content = sys.stdin.buffer.read(bound + 1)
     except (OSError, AttributeError, ValueError):  # Closed, or a notebook's.
         raise ImageError("-: there is no standard input to read") from None
+    if len(content) > bound:
+        raise ImageError(f"standard input: more than {bound:,} bytes, which no picture takes")
+    return content
 
 
 def output_paths(
@@ -273,7 +360,7 @@ def for_each(items: Iterable[tuple[str, Callable[[], object]]]) -> int:
 @contextlib.contextmanager
 def progress_bar(description: str) -> Iterator[OnStep]:
     """A tqdm bar on standard error, where that is a terminal, fed by steps."""
-    with tqdm(desc=description, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(desc=one_line(description), leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def on_step(step: Step) -> None:
             bar.total = step.total
@@ -290,6 +377,7 @@ def stop_on_signal() -> Iterator[OnStep]:
 
     def handler(number, frame):
         stopped.append(number)
+        _stops.append(number)
         say("stopping after this step; once more to stop at once")
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

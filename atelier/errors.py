@@ -1,8 +1,31 @@
 """What a user is told when something is theirs to mend: one line, no traceback."""
 
+LONGEST = 2000
+"""Characters of a message; what quotes a stranger's file may be of any length."""
+
+
+def one_line(text: str) -> str:
+    """A text on one line, fit for a terminal, whatever names it quotes.
+
+    White space becomes a space. What else has no picture of its own is spelled as Python does:
+    control characters, which terminals obey, marks that turn the direction of writing, and bytes
+    of file names that are not UTF-8.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    shown = (
+        c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
+    return "".join(shown)
+
 
 class AtelierError(Exception):
     """A mistake in what was asked for; its text is one line that says what to do."""
+
+    def __str__(self) -> str:
+        text = one_line(super().__str__())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 class ImageError(AtelierError):
@@ -23,3 +46,7 @@ class SettingsError(AtelierError):
 
 class OutputError(AtelierError):
     """A result that cannot be written where it was asked to go."""
+
+
+class WorkerError(AtelierError):
+    """Another worker of a training that has stopped, or cannot be reached."""

@@ -1,18 +1,37 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and one run at a time has a folder to itself."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import platform
 import re
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there, and leftovers stay.
+    fcntl = None
 
 from atelier.errors import OutputError
+
+TABLE_BYTES = 100_000_000
+"""Tables larger than this are not ours."""
+
+_HOST = re.sub(r"\W+", "_", platform.node())
+
+# The machine's name, because not every file system shares its locks between machines.
+_PREFIX = f".tmp-atelier-{_HOST}-"
+_TEMPORARY = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}(\..*)?")
 
 
 @contextlib.contextmanager
@@ -20,7 +39,8 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
     """A temporary path beside `target` to write to; it becomes `target` when the block ends well.
 
     Parent folders are made. If the block fails, for whatever reason, the temporary file is
-    removed and an earlier `target` stays as it was.
+    removed and an earlier `target` stays as it was. What a killed process of this machine left
+    beside `target` is removed the first time that this one writes there.
 
     Raises:
         OutputError: the target exists and `overwrite` is false, its folder cannot be made or
@@ -30,28 +50,29 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
     target = Path(target)
     if "\0" in str(target):
         raise OutputError(f"cannot write {str(target)!r}: a name cannot hold a NUL byte")
-    temporary = None
+    temporary = handle = None
     try:
         refuse_existing(target, overwrite)
         if target.is_dir():
             raise OutputError(f"{target} is a folder, not a file to write")
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept, because writers choose the format by it.
-        handle, name = tempfile.mkstemp(suffix=target.suffix, prefix=".tmp-", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        _remove_leftovers_once(target.parent)
+        temporary, handle = _make_temporary(target)
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        _publish(temporary, target, overwrite)
     except OSError as error:
         if temporary is not None and _is_elsewhere(error, temporary.parent):
             raise
-        raise OutputError(f"cannot write {target}: {_reason(error)}") from error
+        raise OutputError(f"cannot write {target}: {reason(error)}") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Published, or on a disk that takes no more.
+                temporary.unlink()
+        if handle is not None:
+            os.close(handle)
 
 
 def refuse_existing(target: str | os.PathLike, overwrite: bool) -> None:
@@ -63,7 +84,8 @@ def refuse_existing(target: str | os.PathLike, overwrite: bool) -> None:
 def write_text(target: str | os.PathLike, text: str, *, overwrite: bool = True) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
     with atomic_path(target, overwrite=overwrite) as path:
-        path.write_text(text, encoding="utf-8")
+        # Names of files need not be UTF-8, but what tells of them is to be.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(target: str | os.PathLike, value: object, *, overwrite: bool = True) -> None:
@@ -102,13 +124,222 @@ def read_table(path: str | os.PathLike, *, key: str) -> list[dict[str, str]]:
     if not Path(path).exists():
         return []
     try:
-        with open(path, encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines, restkey="", strict=True))
+        text = read_bounded(path, TABLE_BYTES).decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True))
         for row in rows:
             int(row[key])
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
         raise OutputError(f"{path} is damaged; mend or delete it") from None
     return rows
+
+
+def read_bounded(path: str | os.PathLike, limit: int) -> bytes:
+    """The bytes of a file that may be a stranger's.
+
+    Raises:
+        OSError: it is missing, cannot be read, has more than `limit` bytes, or is something that
+            may have no end: a pipe, a device.
+        ValueError: its name holds a NUL byte.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # A pipe would be waited for.
+
+    with open(path, "rb", opener=opener) as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "not a file, but a pipe or a device")
+        # Room for `limit` is only taken where it is needed: the size may be a lie, as below /proc.
+        large = facts.st_size > limit
+        content = b"" if large else file.read(facts.st_size + 1)
+        if len(content) > facts.st_size:
+            content += file.read(limit + 1 - len(content))
+    if large or len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes")
+    return content
+
+
+def write_stream(stream: BinaryIO, data: bytes) -> None:
+    """Writes to an open stream, such as `sys.stdout.buffer`, past its buffer: what a full disk
+    leaves in that, Python tries to write once more at exit, and fails with a traceback.
+
+    Raises:
+        OutputError: it cannot be written, because the disk is full, say.
+        BrokenPipeError: whoever reads it has gone.
+    """
+    raw, left = getattr(stream, "raw", stream), memoryview(data)
+    try:
+        stream.flush()
+        while left:
+            written = raw.write(left)
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            left = left[written:]
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {reason(error)}") from None
+
+
+def files_below(
+    folder: str | os.PathLike, *, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[Path]:
+    """All that is no folder in `folder` and below, in no order; links to folders are not followed.
+
+    Folders that cannot be listed, because they have gone since they were seen, say, are given to
+    `on_error` or else left out.
+    """
+    for top, _, names in os.walk(folder, onerror=on_error):
+        yield from (Path(top, name) for name in names)
+
+
+# === One run at a time ===
+
+_TRIES = 10
+"""For a file that others take away as it is made; not endless, as not every file system tells one
+file from another."""
+
+_held: dict[str, list] = {}
+_holding = threading.RLock()
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Keeps other processes' runs out of `folder` while the block runs.
+
+    The kernel lets the lock go when the process ends, however it ends: a killed run keeps nobody
+    out. It is on a file `.lock`, which goes with it. The process that has the folder may take it
+    again. On a file system without locks, nobody is kept out.
+
+    Args:
+        folder: made if missing.
+
+    Raises:
+        OutputError: another process has it, or it cannot be written.
+    """
+    place = os.path.realpath(folder)
+    with _holding:
+        if place not in _held:
+            _held[place] = [_take(Path(folder)), 0]
+        _held[place][1] += 1
+    try:
+        yield
+    finally:
+        with _holding:
+            _held[place][1] -= 1
+            if not _held[place][1]:
+                handle, _ = _held.pop(place)
+                with contextlib.suppress(OSError):  # The folder is gone, or takes no changes.
+                    os.unlink(os.path.join(place, ".lock"))
+                os.close(handle)
+
+
+def _take(folder: Path) -> int:
+    """An open file that holds the lock of `folder`."""
+    file = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for more in range(_TRIES, -1, -1):
+            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                _lock(handle, wait=False)
+            except BlockingIOError:
+                owner = os.pread(handle, 100, 0).decode("utf-8", "replace")
+                os.close(handle)
+                raise OutputError(
+                    f"{folder} is in use by another run ({owner or 'just started'}); wait for its "
+                    "end, or choose another --out"
+                ) from None
+            if _is_at(handle, file) or not more:
+                break
+            os.close(handle)  # Its last owner has just removed it.
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {reason(error)}") from error
+    with contextlib.suppress(OSError):  # A full disk: the lock holds, without its owner's name.
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {_HOST}".encode(), 0)
+    return handle
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Locks an open file for this process; returns whether the file system has locks.
+
+    Raises:
+        BlockingIOError: another process has it locked, and `wait` is false.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one that lies at `path`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+# === Temporary files ===
+
+_cleaned: set[str] = set()
+
+
+def _make_temporary(target: Path) -> tuple[Path, int | None]:
+    """A new file beside `target`, and its handle, which has it locked for as long as it is open."""
+    for more in range(_TRIES, -1, -1):
+        # The suffix is kept, because writers choose the format by it.
+        handle, name = tempfile.mkstemp(suffix=target.suffix, prefix=_PREFIX, dir=target.parent)
+        if fcntl is None:  # Where open files cannot be renamed.
+            os.close(handle)
+            return Path(name), None
+        _lock(handle, wait=True)
+        if _is_at(handle, Path(name)) or not more:
+            break
+        os.close(handle)  # Somebody took it, not yet locked, for a leftover.
+    return Path(name), handle
+
+
+def _remove_leftovers_once(folder: Path) -> None:
+    place = os.path.realpath(folder)
+    if place not in _cleaned:
+        _cleaned.add(place)
+        remove_leftovers(folder)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Removes temporary files of this machine's processes that were killed as they wrote.
+
+    Those of a living process are locked by it.
+    """
+    with contextlib.suppress(OSError):
+        found = [entry.path for entry in os.scandir(folder) if _TEMPORARY.fullmatch(entry.name)]
+        for path in found:
+            with contextlib.suppress(OSError):  # Gone, or being written.
+                handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+                try:
+                    if _lock(handle, wait=False):
+                        os.unlink(path)
+                finally:
+                    os.close(handle)
+
+
+def _publish(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Gives a file its final name; if `overwrite` is false, only one that is free till then."""
+    if not overwrite:
+        try:
+            os.link(temporary, target)  # Unlike a look beforehand, without a moment in between.
+            return
+        except FileExistsError:
+            refuse_existing(target, overwrite)
+        except OSError:
+            pass  # A file system without links.
+    os.replace(temporary, target)
 
 
 def _is_elsewhere(error: OSError, folder: Path) -> bool:
@@ -117,7 +348,8 @@ def _is_elsewhere(error: OSError, folder: Path) -> bool:
     return isinstance(name, str) and Path(os.path.abspath(name)).parent != folder
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why, in a few words: the system's own."""
     if isinstance(error, FileExistsError):
         return f"{error.filename} is a file, not a folder"
     # HDF5 says the system's reason in the midst of three lines of addresses.

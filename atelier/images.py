@@ -1,21 +1,26 @@
-"""Pictures in and out: the one door through which every task reads and writes them."""
+"""Pictures in and out: the one door through which every task reads and writes them.
+
+A picture is a stranger's file. It is read by the readers of `FORMATS` alone, its size is judged
+before it is decoded, and reading it takes no more memory than its file twice and
+`BYTES_A_PIXEL` for each of its pixels.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
 import warnings
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from atelier.errors import ImageError, OutputError
-from atelier.files import atomic_path
+from atelier.files import atomic_path, files_below, read_bounded, write_stream
 
 MAX_PIXELS = 100_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
@@ -23,10 +28,36 @@ MAX_PIXELS = 100_000_000
 READABLE = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """The suffixes by which a folder's pictures are found."""
 
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read, whatever a file's suffix. Of the thirty others that
+it knows, some have readers that no one looks after, and one runs another program on the file."""
+
+BYTES_A_PIXEL = 24
+"""The most memory that reading takes for each pixel, beside twice the file's size."""
+
+MAX_SCANS = 50
+"""Of a progressive JPEG, which has about ten; each is a pass over all of its pixels."""
+
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
-# What Pillow's decoders raise on damaged files, besides its own errors (subclasses of OSError).
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
+_HEADER_READS, _MORE_READS = 20_000, 200_000
+"""How often a reader may turn to a file: for its head, and then for the rest, for which it may also
+do so once every 256 bytes. No honest file comes near; others make readers creep through it byte by
+byte, or piece what they read together in quadratic time."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings each of EXIF's orientations upright."""
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+"""TIFF's tags."""
 
 
 def load_image(
@@ -40,7 +71,8 @@ def load_image(
     """Reads a picture of any common kind as 8-bit RGB.
 
     EXIF orientation is applied; an embedded colour profile is converted to sRGB; grey, palette,
-    CMYK and 16-bit pictures are converted; of an animation, the first frame is taken.
+    CMYK and 16-bit pictures are converted; of an animation, the first frame is taken. EXIF data
+    and colour profiles that are damaged are passed over.
 
     Args:
         source: a path, a file's bytes, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3)
@@ -65,7 +97,7 @@ def load_image(
     name = "picture"
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
-        source = _read_bytes(Path(source))
+        source = _read_bytes(Path(source), file_bound(max_pixels))
     if isinstance(source, bytes) and not source:
         raise ImageError(f"{name}: the file is empty")
     with warnings.catch_warnings():
@@ -74,15 +106,52 @@ def load_image(
         try:
             if isinstance(source, Image.Image):  # Perhaps opened, but not decoded so far.
                 return _from_pil(source, name, alpha, background, grey, max_pixels)
-            with Image.open(io.BytesIO(source)) as image:
+            with open_image(source) as image:
+                _check_effort(image, source, name, max_pixels)
                 return _from_pil(image, name, alpha, background, grey, max_pixels)
+        except ImageError:
+            raise
         except Image.DecompressionBombError:
             bound = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow has one of its own.
             raise ImageError(f"{name}: more than {bound:,} pixels") from None
         except Image.UnidentifiedImageError:
             raise ImageError(f"{name}: not a picture in a format that can be read") from None
-        except _DAMAGE as error:
+        except MemoryError:
+            raise ImageError(f"{name}: takes more memory than there is") from None
+        except Exception as error:  # Pillow's decoders raise two dozen kinds on damaged files.
             raise ImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
+
+
+@contextlib.contextmanager
+def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
+    """A picture's file of which the head is read and nothing decoded, for the block.
+
+    Raises:
+        Exception: of any kind; the file is no picture of `FORMATS`, or a damaged one.
+    """
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+        counted = _Counted(stream)
+        with Image.open(counted, formats=FORMATS) as image:
+            counted.left = _MORE_READS + stream.seek(0, os.SEEK_END) // 256
+            yield image
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation, from 1, which is upright, to 8; 1 where there is none to be read.
+
+    Of a PNG, EXIF may stand behind the pixels, which Pillow decodes to get there.
+    """
+    try:
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Damaged EXIF raises a dozen kinds, and is no reason to refuse a picture.
+        return 1
+    return turn if turn in _TURNS else 1
+
+
+def file_bound(max_pixels: int = MAX_PIXELS) -> int:
+    """The bytes that the file of a picture of so many pixels may have: eight a pixel, the most that
+    any format takes uncompressed, and 64 MiB for all that is not pixels."""
+    return 8 * max_pixels + 2**26
 
 
 def save_image(
@@ -126,13 +195,7 @@ def write_png(stream: BinaryIO, image: np.ndarray) -> None:
     """
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    try:
-        stream.write(file.getvalue())
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write the picture: {_one_line(error)}") from None
+    write_stream(stream, file.getvalue())
 
 
 def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:
@@ -141,7 +204,7 @@ def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:
     Raises:
         ImageError: there is none.
     """
-    files = (file for folder in folders for file in Path(folder).rglob("*"))
+    files = (file for folder in folders for file in files_below(folder))
     pictures = sorted(f for f in files if f.suffix.lower() in READABLE and f.is_file())
     if not pictures:
         raise ImageError(f"no pictures in {', '.join(map(str, folders))}: looked for {READABLE}")
@@ -187,15 +250,33 @@ def fit_size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, limit: int) -> bytes:
     try:
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise ImageError(f"{path}: this folder cannot be read")
             raise ImageError(f"{path}: a folder, not a picture")
-        return path.read_bytes()
+        return read_bounded(path, limit)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+
+class _Counted:
+    """An open file that can be turned to `left` times."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self.left = stream, _HEADER_READS
+
+    def read(self, size: int = -1) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("it is in too many pieces")
+        return self._stream.read(size)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
 
 
 def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:
@@ -216,7 +297,8 @@ def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:
 def _from_pil(image, name, alpha, background, grey, max_pixels) -> np.ndarray:
     _check_size(*image.size, name, max_pixels)
     image.load()
-    image = ImageOps.exif_transpose(image)
+    if (turn := orientation(image)) in _TURNS:
+        image = image.transpose(_TURNS[turn])
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
@@ -233,13 +315,17 @@ def _from_pil(image, name, alpha, background, grey, max_pixels) -> np.ndarray:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Integer and float greys: 16 bits are divided by 257, floats up to 1 are multiplied by 255."""
-    values = np.asarray(image, np.float64)
+    values = np.asarray(image)
     largest = values.max(initial=0, where=np.isfinite(values))
-    if image.mode == "F":
-        values = values * (255 if largest <= 1 else 1)
-    elif image.mode.startswith("I;16") or largest > 255:
-        values = values / 257
-    return Image.fromarray(np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8))
+    levels = np.empty(values.shape, np.uint8)
+    for rows in _strips(values.shape):
+        part = values[rows].astype(np.float64)
+        if image.mode == "F":
+            part *= 255 if largest <= 1 else 1
+        elif image.mode.startswith("I;16") or largest > 255:
+            part /= 257
+        levels[rows] = np.clip(np.rint(np.nan_to_num(part)), 0, 255)
+    return Image.fromarray(levels)
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
@@ -258,9 +344,30 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _flatten(array: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    opacity = array[..., 3:].astype(np.float32) / 255
-    mixed = array[..., :3] * opacity + np.asarray(background, np.float32) * (1 - opacity)
-    return np.rint(mixed).astype(np.uint8)
+    flat = np.empty((*array.shape[:2], 3), np.uint8)
+    for rows in _strips(array.shape):
+        opacity = array[rows, :, 3:].astype(np.float32) / 255
+        mixed = array[rows, :, :3] * opacity + np.asarray(background, np.float32) * (1 - opacity)
+        flat[rows] = np.rint(mixed)
+    return flat
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of a picture, about a million pixels at once: as floats, all would take much memory."""
+    rows = max(1, 2**20 // shape[1])
+    return (slice(start, start + rows) for start in range(0, shape[0], rows))
+
+
+def _check_effort(image: Image.Image, source: bytes, name: str, max_pixels: int) -> None:
+    """Refuses files that take much more work or memory than their size in pixels says."""
+    if image.format in ("JPEG", "MPO") and "progressive" in image.info:
+        scans = source.count(b"\xff\xda")  # In coded data, 00 follows on FF.
+        if scans > MAX_SCANS:
+            raise ImageError(f"{name}: a JPEG of {scans:,} scans, more than {MAX_SCANS}")
+    elif image.format == "TIFF" and _TILE_WIDTH in image.tag_v2:
+        width, height = (int(image.tag_v2.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+        if width * height > max_pixels:
+            raise ImageError(f"{name}: tiles of {width}×{height} are too large")
 
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:

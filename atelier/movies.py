@@ -26,6 +26,13 @@ WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 MAX_FRAME_PIXELS = 8192 * 4320
 """The largest frames that H.264 has a level for."""
 
+DEMUXERS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "gif", "nut", "ivf", "dv"),
+    *("h264", "hevc", "mpegvideo", "m4v", "mjpeg"),
+)
+"""FFmpeg's names of the formats that are read, whatever a file's suffix. Others of its 370 are
+lists of further files and addresses to be opened, or speak to devices."""
+
 CRF = 17
 """x264's constant rate factor: at 17 its losses are hardly seen."""
 
@@ -92,8 +99,12 @@ def change_movie(
         raise SettingsError(f"{out}: videos are written as {', '.join(WRITABLE)}")
     with open_movie(name) as container, atomic_path(out, overwrite=overwrite) as temporary:
         stream = container.streams.best("video")
-        if stream is None:
-            raise ImageError(f"{name}: there is no picture in this file")
+        if stream is None or stream.codec_context is None:
+            raise ImageError(f"{name}: there is no picture in this file that can be decoded")
+        if not stream.width:  # What is too large is not decoded to find out how large it is.
+            raise ImageError(
+                f"{name}: damaged, or its frames have more than {MAX_FRAME_PIXELS:,} pixels"
+            )
         if stream.width * stream.height > MAX_FRAME_PIXELS:
             size = f"{stream.width}×{stream.height}"
             raise ImageError(f"{name}: {size} is more than {MAX_FRAME_PIXELS:,} pixels")
@@ -131,9 +142,26 @@ def reading(name: str) -> Iterator[None]:
 
 
 def open_movie(name: str) -> av.container.InputContainer:
-    """Opens a video; raises `ImageError` if that fails."""
+    """Opens a video: a file of one of `DEMUXERS`, never an address; raises `ImageError` if that
+    fails."""
+    if not os.path.exists(name):
+        raise ImageError(f"{name}: no such file")
+    if not os.path.isfile(name):
+        kind = "a folder" if os.path.isdir(name) else "a pipe or a device"
+        raise ImageError(f"{name}: {kind}, not a video")
+    options = {
+        "format_whitelist": ",".join(DEMUXERS),
+        "protocol_whitelist": "file",
+        # Of what is decoded to find out how large it is.
+        "max_pixels": str(4 * MAX_FRAME_PIXELS),
+    }
     with reading(name):
-        return av.open(name)
+        container = av.open(f"file:{name}", options=options, metadata_errors="replace")
+        for stream in container.streams.video:
+            if stream.codec_context is not None:  # Else it is of a codec that is unknown.
+                # Frames may be larger than their file's head says.
+                stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        return container
 
 
 def read_movie(name: str, container, stream) -> Iterator[av.VideoFrame | av.Packet]:
@@ -145,7 +173,7 @@ def read_movie(name: str, container, stream) -> Iterator[av.VideoFrame | av.Pack
     stream.thread_type, end = "AUTO", 0.0
     with reading(name):
         for packet in container.demux(stream, *container.streams.audio):
-            if packet.pts is not None:
+            if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float(packet.pts * packet.time_base))
             if packet.stream.index == stream.index:
                 yield from packet.decode()

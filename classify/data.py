@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import math
 import os
-import pickle
 import sys
 from pathlib import Path
 
@@ -17,6 +17,11 @@ import keras
 import numpy as np
 
 from atelier.errors import DataError
+from atelier.files import read_bounded
+from classify.pickles import load_batch
+
+BATCH_BYTES = 100_000_000
+"""Batches larger than this are refused; the official ones have 31 million."""
 
 CLASSES = (
     "airplane",
@@ -124,27 +129,11 @@ def _official(folder: Path) -> Cifar10:
     )
 
 
-class _Unpickler(pickle.Unpickler):
-    """Reads arrays and plain values; a pickle that asks for anything else is refused."""
-
-    ALLOWED = frozenset(
-        (module, name)
-        for module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-        for name in ("_reconstruct", "ndarray", "dtype")
-    ) | {("_codecs", "encode")}  # Of bytes, where Python 3 wrote in the old protocol.
-
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
-
-
 def _batch(file: Path) -> Split:
     """One file of the official python version: a dictionary of `data` (N, 3072) and `labels`."""
     try:
-        with open(file, "rb") as stream:
-            content = _Unpickler(stream, encoding="bytes").load()
-        rows, labels = np.asarray(content[b"data"]), np.asarray(content[b"labels"])
+        content = load_batch(io.BytesIO(read_bounded(file, BATCH_BYTES)))
+        rows, labels = np.asarray(content["data"]), np.asarray(content["labels"])
     except FileNotFoundError:
         raise DataError(f"{file} is missing; unpack the official archive anew") from None
     except Exception as error:  # A damaged pickle raises a dozen kinds of error.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 
 import keras
@@ -89,7 +90,14 @@ class Network:
         Raises:
             WeightsError: the folder holds no finished run, or a damaged one.
         """
-        return cls(*load_run(folder, config_of))
+        network = cls(*load_run(folder, check_card))
+        try:
+            fits = network.logits(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 10)
+        except Exception:  # A network of another task raises whatever it comes across.
+            fits = False
+        if not fits:
+            raise WeightsError(f"{folder} holds a network that is not what its card says")
+        return network
 
 
 def _logits(forward, images: np.ndarray, views: int) -> np.ndarray:
@@ -123,6 +131,16 @@ def config_of(card: dict) -> NetworkConfig:
     """The shape of the network that a card describes."""
     shape = {k: tuple(v) if isinstance(v, list) else v for k, v in card["shape"].items()}
     return NetworkConfig(**shape)
+
+
+def check_card(card: dict) -> None:
+    """Raises whatever it comes across if a card is not one of a training's."""
+    network = Network(keras.Model(), card)
+    numbers = [network.temperature, network.threshold or 0]
+    if config_of(card).network != network.name or network.views not in VIEWS:
+        raise ValueError("no such network")
+    if not all(map(math.isfinite, numbers)) or network.temperature <= 0:
+        raise ValueError("its temperature or threshold is none")
 
 
 @functools.lru_cache(maxsize=4)

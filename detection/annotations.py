@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import io
+import errno
 import math
 import os
 import warnings
@@ -22,10 +22,10 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags, Image
 
+from atelier import files
 from atelier.errors import DataError
-from atelier.images import MAX_PIXELS, READABLE
+from atelier.images import MAX_PIXELS, READABLE, open_image, orientation
 
 PREPARED = ("voc/", "coco/")
 """How the names of tensorflow-datasets' sets that can be read start."""
@@ -209,7 +209,7 @@ def read_prepared(
         encoded = bytes(example["image"])
         objects = example["objects"]
         with collector.guard(file):
-            height, width = picture_size(io.BytesIO(encoded))
+            height, width = picture_size(encoded)
             founds = []
             for i, (y1, x1, y2, x2) in enumerate(np.asarray(objects["bbox"], np.float64)):
                 label = names[int(objects["label"][i])]
@@ -414,19 +414,18 @@ def read_bounded(path: Path, limit: int) -> bytes:
         FaultError: no such file, or larger than `limit` bytes.
     """
     try:
-        if not os.path.isfile(path):  # A pipe would be waited for.
-            raise FaultError("no such file")
-        with open(path, "rb") as file:
-            content = file.read(limit + 1)
+        return files.read_bounded(path, limit)
+    except FileNotFoundError:
+        raise FaultError("no such file") from None
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise FaultError(error.strerror) from None
         raise FaultError(f"cannot be read ({getattr(error, 'strerror', error)})") from None
-    if len(content) > limit:
-        raise FaultError(f"larger than {limit:,} bytes")
-    return content
 
 
-def picture_size(file: Path | io.BytesIO) -> tuple[int, int]:
-    """Height and width as `load_image` will give them, from the head of the file alone.
+def picture_size(file: Path | bytes) -> tuple[int, int]:
+    """Height and width as `load_image` will give them, from the head of the file alone;
+    of a PNG all of it is read.
 
     Raises:
         FaultError: missing, no picture, or larger than `MAX_PIXELS`.
@@ -436,13 +435,16 @@ def picture_size(file: Path | io.BytesIO) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Of large pictures: the bound here is our own.
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 width, height = image.size
-                turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+                small = width * height <= MAX_PIXELS
+                if small and image.format == "PNG":  # Its orientation may stand behind the pixels.
+                    image.load()
+                turned = small and orientation(image) >= 5
     except Exception as error:  # Damaged files raise a dozen kinds.
         reason = plain(" ".join(str(error).split())) or type(error).__name__
         raise FaultError(f"the picture cannot be read ({reason})") from None
-    if width * height > MAX_PIXELS:
+    if not small:
         raise FaultError(f"the picture of {width}×{height} has more than {MAX_PIXELS:,} pixels")
     return (width, height) if turned else (height, width)
 

@@ -93,7 +93,9 @@ def main(argv: Sequence[str]) -> int:
         save_image(files["confusion.png"], picture, overwrite=arguments.overwrite)
     if arguments.json:
         cli.print_json(record)
-    cli.say(f"{text}\n{len(dataset)} pictures, {record['seconds_a_picture']} s each")
+    for line in text.splitlines():
+        cli.say(line)
+    cli.say(f"{len(dataset)} pictures, {record['seconds_a_picture']} s each")
     return cli.DONE
 
 

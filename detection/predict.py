@@ -72,7 +72,7 @@ class Detector:
         Raises:
             WeightsError: the folder holds no finished run, or a damaged one.
         """
-        model, card = load_run(folder)
+        model, card = load_run(folder, own_threshold)
         if not isinstance(model, FasterRCNN):
             raise WeightsError(f"{folder} holds a run of another task than detection")
         return cls(model, card)
@@ -120,7 +120,10 @@ def own_threshold(card: Mapping) -> float:
     """
     classes = card.get("validation", {}).get("classes", ())
     best = [row["best_score"] for row in classes if row.get("best_score") is not None]
-    return round(sum(best) / len(best), 2) if best else 0.5
+    mean = round(sum(best) / len(best), 2) if best else 0.5
+    if not 0 <= mean <= 1:
+        raise ValueError(f"a threshold of {mean}")
+    return mean
 
 
 def check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:

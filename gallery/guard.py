@@ -113,7 +113,7 @@ class Guard:
         if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
             raise _Refused(421, "this server does not answer to that name")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and _netloc(origin) != headers.get("host"):
             raise _Refused(403, "requests from other sites' pages are refused")
         method, path = scope["method"], scope["path"]
         routes = ROUTES.get("GET" if method == "HEAD" else method)
@@ -132,7 +132,7 @@ class Guard:
         size = f"{self.upload_bytes / 1e6:g}" if upload else f"{JSON_BYTES / 1e6:g}"
         reason = f"the {'file' if upload else 'request'} is larger than {size} MB"
         length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdecimal():
+        if not re.fullmatch(r"[0-9]{1,18}", length):
             raise _Refused(400, "a content-length that is no number")
         if int(length) > bound:
             await _drain(receive, bound)
@@ -153,6 +153,14 @@ class Guard:
             return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.folder)
         except (OSError, ValueError, RuntimeError):  # A NUL byte, a name too long.
             return False
+
+
+def _netloc(origin: str) -> str | None:
+    """The host and port of an address; None of what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _host(header: str) -> str:

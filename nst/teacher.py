@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import math
 from pathlib import Path
 
 import keras
@@ -12,9 +12,13 @@ from keras import layers
 from atelier.errors import WeightsError
 from atelier.features import vgg19
 from atelier.vgg import VGG
+from atelier.weights import array_shapes
 
 TAPS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
 """The report's style layers: where features are compared."""
+
+MOST_WEIGHTS = 50_000_000
+"""Of a teacher's file; VGG19 itself has 20 million."""
 
 
 class SmallTeacher:
@@ -39,9 +43,12 @@ class SmallTeacher:
 
     def __init__(self, path: str | Path):
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                weights = dict(arrays)
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with open(path, "rb") as file:
+                if sum(map(math.prod, array_shapes(file).values())) > MOST_WEIGHTS:
+                    raise ValueError(f"more than {MOST_WEIGHTS:,} weights")
+                with np.load(file, allow_pickle=False) as arrays:
+                    weights = dict(arrays)
+        except Exception as error:  # A damaged zip raises half a dozen kinds of error.
             raise WeightsError(f"{path}: cannot be read as a teacher ({error})") from None
         self.trunk = VGG((16, 32, 64, 128, 128), (2, 2, 4, 4, 1), padding="reflect")
         self._outputs = {}
@@ -53,7 +60,7 @@ class SmallTeacher:
                 predictor = layers.Conv2D(len(bias), 1, activation="relu", name=f"{tap}_predicted")
                 self._outputs[tap] = predictor(self.trunk.get_layer(tap).output)
                 predictor.set_weights([kernel, bias])
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{path}: not the expected teacher ({error})") from None
 
     def features(self, names) -> keras.Model:

@@ -8,14 +8,12 @@ whatever its file is now. All else is clean.
 from __future__ import annotations
 
 import dataclasses
-import io
-import os
 import warnings
 
 import numpy as np
 from PIL import Image
 
-from atelier.images import ImageSource
+from atelier.images import ImageSource, open_image
 from superres.color import luma
 
 CLEAN_QUALITY = 91
@@ -48,11 +46,10 @@ def read_header(source: ImageSource) -> Header | None:
         return Header(source.shape[1], source.shape[0], None) if source.ndim > 1 else None
     if isinstance(source, Image.Image):
         return Header(*source.size, _lossy(source))
-    stream = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(stream) as image:
+            with open_image(source) as image:
                 return Header(*image.size, _lossy(image))
         except Exception:  # A damaged file raises whatever its decoder comes across.
             return None

@@ -68,19 +68,32 @@ class Network:
         Raises:
             WeightsError: the folder holds no finished run, or a damaged one.
         """
-        return cls(*load_run(folder, lambda card: (config_of(card), formats_of(card))))
+        network = cls(*load_run(folder, lambda card: (config_of(card), formats_of(card))))
+        try:
+            enlarged = apply(network.model, np.zeros((8, 8)))
+            fits = enlarged.shape == (8 * network.scale,) * 2 and min(network.bits) > 0
+        except Exception:  # A network of another task raises whatever it comes across.
+            fits = False
+        if not fits:
+            raise WeightsError(f"{folder} holds a network that is not what its card says")
+        return network
 
 
 def config_of(card: dict) -> NetworkConfig:
     """The shape of the network that a card describes."""
     shape = {k: tuple(v) if isinstance(v, list) else v for k, v in card["shape"].items()}
-    return NetworkConfig(**shape)
+    config = NetworkConfig(**shape)
+    if config.scale not in (2, 3, 4):
+        raise ValueError(f"scale {config.scale}")
+    return config
 
 
 def formats_of(card: dict) -> Formats | None:
     """The fixed-point formats that a card describes, if any."""
     formats = card.get("formats")
-    return formats and {name: FixedPoint(**value) for name, value in formats.items()}
+    if formats is None:
+        return None
+    return {name: FixedPoint(**value) for name, value in formats.items()}
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,8 +1,13 @@
 """What all tests share: small pictures, drawn here or from scikit-image; errors; Ctrl-C."""
 
+import contextlib
+import csv
+import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +15,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from atelier.images import load_image, resize, sample
+from atelier.images import load_image, resize, sample, save_image
 
 matplotlib.use("Agg")
 
@@ -104,3 +109,166 @@ def kill_after_an_epoch():
         assert not (folder / "card.json").exists()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def assert_same_run():
+    """Fails unless two run folders have the same numbers in each epoch, and came to the same state,
+    but for rounding."""
+
+    def check(one: Path, other: Path, tolerance: float = 1e-5) -> None:
+        tables = []
+        for folder in (one, other):
+            with open(folder / "history.csv", newline="") as lines:
+                tables.append(list(csv.DictReader(lines)))
+        assert len(tables[0]) == len(tables[1])
+        for a, b in zip(*tables, strict=True):
+            assert list(a) == list(b)
+            for name in a.keys() - {"seconds"}:
+                expected = pytest.approx(float(a[name]), rel=tolerance, abs=tolerance, nan_ok=True)
+                assert float(b[name]) == expected, name
+        (first,), (second,) = ((folder / "checkpoint").iterdir() for folder in (one, other))
+        assert first.name == second.name
+        with np.load(first) as a, np.load(second) as b:
+            assert a.keys() == b.keys()
+            for key in a.files:
+                np.testing.assert_allclose(b[key], a[key], rtol=0, atol=10 * tolerance)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def free_ports():
+    """Gives numbers of ports that nobody listens on."""
+
+    def find(count: int) -> list[int]:
+        with contextlib.ExitStack() as held:
+            sockets = [held.enter_context(socket.create_server(("", 0))) for _ in range(count)]
+            return [listener.getsockname()[1] for listener in sockets]
+
+    return find
+
+
+class Workers:
+    """Processes that train together; what they say goes to one text each."""
+
+    def __init__(self, commands, ports):
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        self.processes = []
+        for place, command in enumerate(commands):
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            if addresses:
+                task = {"type": "worker", "index": place}
+                environment["TF_CONFIG"] = json.dumps(
+                    {"cluster": {"worker": addresses}, "task": task}
+                )
+            self.processes.append(
+                subprocess.Popen(
+                    [str(word) for word in command],
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+
+    def wait_for(self, ready, seconds: float = 300) -> None:
+        """Until `ready()`; fails if a process ends before."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            for process in self.processes:
+                assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def finish(self, seconds: float = 400) -> list[str]:
+        """Until all have ended well; returns what each has said."""
+        said = [process.communicate(timeout=seconds)[0] for process in self.processes]
+        assert all(process.returncode == 0 for process in self.processes), "\n".join(said)
+        return said
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def on_workers(free_ports):
+    """Starts a training's command on two workers, each a process; `alone`, in one by itself.
+
+    The command is a list of words, or a function that gives that of a worker by its place.
+    """
+    with contextlib.ExitStack() as started:
+
+        def run(command, alone: bool = False) -> Workers:
+            places = range(1 if alone else 2)
+            commands = [command(place) if callable(command) else command for place in places]
+            workers = Workers(commands, [] if alone else free_ports(2))
+            started.callback(workers.kill)
+            return workers
+
+        yield run
+
+
+@pytest.fixture
+def same_on_a_cluster(tmp_path):
+    """Runs a command on pictures here and on a cluster of this machine's cores, and compares.
+
+    Of the five pictures in `all`, one is none. Records and files must be the same but for times;
+    so must they after a second run, which has one result to make anew. OUT in a flag stands for the
+    folder of results; the function gives that of the cluster.
+    """
+    photo = load_image(sample("astronaut.png"))
+    for number, name in enumerate(("a.png", "deep/b.jpg", "c.webp", "deep/d.png")):
+        part = photo[: 300 + 40 * number, 100:400]
+        save_image(tmp_path / "all" / name, resize(part, (96 + 8 * number, 120)))
+    (tmp_path / "all" / "bad.jpg").write_text("text")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local"}
+
+    def run(module: str, *flags: str, place: str, code: int) -> list[dict]:
+        placed = [flag.replace("OUT", place) for flag in flags]
+        command = [sys.executable, "-m", module, "all", "--json", "--out", place, *placed]
+        process = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500
+        )
+        assert process.returncode == code, process.stderr
+        assert "Traceback" not in process.stderr
+        lines = [line for line in process.stderr.splitlines() if line.startswith("error:")]
+        assert ["all/bad.jpg: not a picture" in line for line in lines] == [True]
+        records = [json.loads(line) for line in process.stdout.splitlines()]
+        for record in records:
+            record.pop("seconds", None)
+            record["output"] = str(record.get("output")).replace(place, "out")
+        return sorted(records, key=lambda record: record["input"])
+
+    def files(place: str) -> dict[str, bytes]:
+        found = {str(p.relative_to(tmp_path / place)): p for p in (tmp_path / place).rglob("*.*")}
+        return {
+            name: path.read_bytes()
+            for name, path in found.items()
+            if path.is_file() and not name.startswith("manifest")
+        }
+
+    def assert_same(files: dict[str, bytes], others: dict[str, bytes]) -> None:
+        assert files.keys() == others.keys()
+        for name, content in files.items():
+            if name.endswith(".gradcam.png"):  # Sums of floats, in the order of so many threads.
+                pictures = [np.int16(load_image(data)) for data in (content, others[name])]
+                np.testing.assert_allclose(*pictures, atol=3)
+            else:
+                assert content == others[name], name
+
+    def compare(module: str, *flags: str) -> Path:
+        expected = run(module, *flags, place="here", code=1)
+        assert len(expected) == 4
+        assert run(module, *flags, "--cluster", "auto", place="there", code=1) == expected
+        assert_same(files("there"), files("here"))
+        lost = tmp_path / "there" / "deep" / "d.png"
+        lost.unlink(missing_ok=True)
+        again = run(module, *flags, "--cluster", "auto", place="there", code=1)
+        assert again == [record for record in expected if record["output"] == "out/deep/d.png"]
+        assert_same(files("there"), files("here"))
+        return tmp_path / "there"
+
+    return compare

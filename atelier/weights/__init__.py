@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import keras
 import numpy as np
@@ -44,21 +46,49 @@ def fill(variables: Mapping[str, keras.Variable], file: Path, *, advice: str) ->
         WeightsError: the file is missing or damaged, or holds another network; it ends with
             `advice`.
     """
+    expected = {key: tuple(variable.shape) for key, variable in variables.items()}
     try:
         # NumPy leaves a file that is no zip open, if it opens it itself.
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            arrays = {key: arrays[key] for key in arrays.files}
+        with open(file, "rb") as stream:
+            ours = array_shapes(stream) == expected
+            if ours:
+                with np.load(stream, allow_pickle=False) as arrays:
+                    arrays = {key: arrays[key] for key in arrays.files}
     except FileNotFoundError:
         raise WeightsError(f"{file} is missing; {advice}") from None
     except Exception as error:  # A damaged zip raises half a dozen kinds of error.
         reason = " ".join(str(error).split())
         raise WeightsError(f"{file} is damaged ({reason}); {advice}") from None
-    if variables.keys() != arrays.keys() or any(
-        tuple(variables[key].shape) != arrays[key].shape for key in arrays
-    ):
+    if not ours:
         raise WeightsError(f"{file} holds the weights of another network; {advice}")
     for key, array in arrays.items():
         variables[key].assign(array)
+
+
+def array_shapes(stream: BinaryIO) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in a .npz file, by name, from their headers alone.
+
+    So it can be judged what they would take before they are read: a compressed array may be a
+    thousand times larger than its file. The stream is left at its start.
+
+    Raises:
+        ValueError: arrays of something else than numbers of at most 8 bytes, or not written as
+            `numpy.savez` writes those.
+        Exception: of half a dozen kinds; no .npz file, or a damaged one.
+    """
+    shapes = {}
+    with zipfile.ZipFile(stream) as archive:
+        for name, entry in archive.NameToInfo.items():
+            with archive.open(entry) as member:
+                # Headers of later versions may be of any length.
+                if np.lib.format.read_magic(member) != (1, 0):
+                    raise ValueError(f"{name} is not as numpy.savez writes arrays of numbers")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+            if dtype.kind not in "biuf" or dtype.itemsize > 8 or min(shape, default=0) < 0:
+                raise ValueError(f"{name} holds no numbers")
+            shapes[name.removesuffix(".npy")] = shape
+    stream.seek(0)
+    return shapes
 
 
 def save_embedded(model: keras.Model, name: str, card: dict, folder: Path = HERE) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Literal
 
@@ -328,6 +329,72 @@ def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content):
         cli.find_inputs([tmp_path])
 
 
+def listed(folder: Path, *lines: str, end="\n") -> list[cli.Input]:
+    (folder / "list.txt").write_text("".join(line + end for line in lines), encoding="utf-8")
+    return cli.find_inputs([folder / "list.txt"])
+
+
+def test_a_list_gives_the_files_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = listed(tmp_path, "./b.png", "", "a/x.png", "  ", "a/ö c.jpg", "missing.xyz")
+    assert [item.name for item in found] == ["./b.png", "a/x.png", "a/ö c.jpg", "missing.xyz"]
+    assert [str(item.relative) for item in found] == [
+        "b.png",
+        "a/x.png",
+        "a/ö c.jpg",
+        "missing.xyz",
+    ]
+    assert [item.source for item in found] == [Path(item.name) for item in found]
+    assert listed(tmp_path, "./b.png", end="\r\n")[0].name == "./b.png"
+    assert listed(tmp_path, "\ufeffb.png")[0].name == "b.png"
+
+
+def test_listed_files_keep_their_places_below_the_folder_that_all_share(tmp_path):
+    found = listed(tmp_path, "/x/y/a.png", "/x/y/z/b.png", "/x/c/../y/d.png")
+    assert [str(item.relative) for item in found] == ["a.png", "z/b.png", "d.png"]
+    assert [str(item.relative) for item in listed(tmp_path, "/x/y/a.png")] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("../../a.png", "b.png"),
+        ("/etc/passwd", "a/../../b.png"),
+        ("/../../a.png", "/b.png"),
+        ("//a.png", "/b/c.png"),
+        ("/", "a.png"),
+        ("..", "."),
+    ],
+)
+def test_no_listed_file_can_lead_out_of_the_results_folder(tmp_path, monkeypatch, lines):
+    monkeypatch.chdir(tmp_path)
+    for path in cli.output_paths(listed(tmp_path, *lines), tmp_path / "out"):
+        assert tmp_path / "out" in Path(os.path.abspath(path)).parents
+
+
+def test_a_file_that_is_listed_twice_is_taken_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (item,) = listed(tmp_path, "a.png", "./a.png", f"{tmp_path}/b/../a.png", "a.png")
+    assert item.relative == Path("a.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no files in this list"),
+        (b"\n \n\r\n", "no files in this list"),
+        (b"a.png\0b.png\n", "it is no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n", "it is no text in UTF-8"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_what_is_no_list_is_one_line(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(ImageError, match=f"^{tmp_path}/list.txt: .*{words}"):
+        cli.find_inputs([tmp_path / "list.txt"])
+
+
 def test_a_dash_is_standard_input(monkeypatch, tmp_path, photo):
     save_image(tmp_path / "x.png", photo)
     content = io.TextIOWrapper(io.BytesIO((tmp_path / "x.png").read_bytes()))
@@ -336,6 +403,14 @@ def test_a_dash_is_standard_input(monkeypatch, tmp_path, photo):
     assert item.name == "standard input"
     assert (load_image(item.source) == photo).all()
     assert cli.output_paths([item], Path("out")) == [Path("out/stdin.png")]
+
+
+def test_standard_input_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(cli, "file_bound", lambda: 1000)
+    with open("/dev/zero", "rb") as zeros:
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=zeros))
+        with pytest.raises(ImageError, match="standard input: more than 1,000 bytes"):
+            cli.find_inputs(["-"])
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO("a notebook's")])

@@ -89,9 +89,8 @@ ROWS = np.zeros((2, 3072), np.uint8)
     ("content", "reason"),
     [
         ([1, 2], ""),
-        ({}, "b'data'"),
-        ({b"data": ROWS}, "b'labels'"),
-        ({"data": ROWS, "labels": [1, 2]}, "b'data'"),
+        ({}, "'data'"),
+        ({b"data": ROWS}, "'labels'"),
         ({b"data": None, b"labels": []}, "no pictures"),
         ({b"data": ROWS[0], b"labels": [1]}, "no pictures"),
         ({b"data": np.array(3, np.uint8), b"labels": [1]}, "no pictures"),

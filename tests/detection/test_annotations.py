@@ -324,7 +324,7 @@ def test_odd_names_are_faults_and_print_on_one_line(folder):
 def test_a_pipe_is_not_waited_for(folder):
     (folder / "Annotations" / "a.xml").unlink()
     os.mkfifo(folder / "Annotations" / "a.xml")
-    assert fault(folder) == "a.xml: no such file"
+    assert fault(folder) == "a.xml: cannot be read (not a file, but a pipe or a device)"
 
 
 # === COCO ===
