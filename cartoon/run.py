@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Annotated, BinaryIO, Literal
 import numpy as np
 import tyro
 
-from atelier import cli
+from atelier import batches, cli
+from atelier.batches import Job, Outcome
 from atelier.errors import OutputError, SettingsError
-from atelier.files import refuse_existing
 from atelier.images import READABLE, load_image, sample, save_image, write_png
 from atelier.movies import VIDEOS
 from atelier.progress import OnStep, notify_all
+from cartoon import person
 from cartoon.backdrop import Backdrop, compose, find_backdrop
 from cartoon.cartoonize import cartoonize
 from cartoon.config import PRESETS, PortraitConfig
@@ -28,14 +30,15 @@ STDOUT = Path("-")
 
 
 @dataclasses.dataclass(frozen=True)
-class RunArguments(PortraitConfig):
+class RunArguments(batches.ClusterSettings, PortraitConfig):
     """Cut people out of photos and videos and draw them as cartoons.
 
     With no input, a picture that comes with scikit-image is drawn.
     """
 
     inputs: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Pictures and videos: files, folders, or - for a picture on standard input."""
+    """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
+    input."""
     out: Path = Path("out/cartoon")
     """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; the name of a
     picture's or video's file; or - for a PNG on standard output."""
@@ -57,6 +60,7 @@ class RunArguments(PortraitConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        self.check_cluster()
         if self.bgcolor is not None and not all(0 <= level <= 255 for level in self.bgcolor):
             raise SettingsError(f"--bgcolor takes four numbers from 0 to 255, not {self.bgcolor}")
         if not self.cut_out and (self.only_mask or not self.draw):
@@ -72,25 +76,44 @@ class RunArguments(PortraitConfig):
         return "#" + "".join(f"{level:02x}" for level in self.bgcolor)
 
 
-def work(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop) -> None:
-    """Draws one input into `path`."""
-    if path != STDOUT:
-        refuse_existing(path, arguments.overwrite)
-    make = _video if is_video(item) else _picture
+def work(job: Job, arguments: RunArguments, backdrop: Backdrop) -> None:
+    """Draws one input, and tells of it."""
+    if job.path != STDOUT:
+        job.refuse_existing(arguments.overwrite)
     with cli.stop_on_signal() as stopped:
-        facts = make(item, path, arguments, backdrop, stopped)
+        outcome = draw(job, arguments, backdrop, stopped)
         interrupted = stopped(None)
-    if arguments.json:
-        cli.print_json({"input": item.name, "output": str(path), **facts})
-    name = "standard output" if path == STDOUT else path
+    outcome.tell(json=arguments.json)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def draw(
+    job: Job, arguments: RunArguments, backdrop: Backdrop, stopped: OnStep | None = None
+) -> Outcome:
+    """Draws one input."""
+    make = _video if is_video(job.item) else _picture
+    facts = make(job.item, job.path, arguments, backdrop, stopped)
+    name = "standard output" if job.path == STDOUT else job.path
     frames = f", {facts['frames']} frames" if "frames" in facts else ""
     told = ""
     if not facts.get("found", True):
         all_of_it = arguments.draw and not arguments.only_mask
         told = f", nobody found{': all of it is drawn' if all_of_it else ''}"
-    cli.say(f"{name}: {facts['width']}×{facts['height']}{frames}{told}, {facts['seconds']:.1f} s")
-    if interrupted:
-        raise KeyboardInterrupt
+    line = f"{name}: {facts['width']}×{facts['height']}{frames}{told}, {facts['seconds']:.1f} s"
+    return Outcome({"input": job.item.name, "output": str(job.path), **facts}, line)
+
+
+def worker(arguments: RunArguments) -> batches.Work:
+    """What draws inputs on a cluster; its model is loaded."""
+    backdrop = find_backdrop(arguments.behind)
+    if arguments.cut_out and arguments.segmenter == "person":
+        person.embedded()
+
+    def draw_job(job: Job, overwrite: bool) -> Outcome:
+        return draw(job, dataclasses.replace(arguments, overwrite=overwrite), backdrop)
+
+    return batches.one_by_one(draw_job)
 
 
 def _picture(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop, _) -> dict:
@@ -127,7 +150,11 @@ def _standard_output() -> BinaryIO:
 
 
 def _video(
-    item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop, stopped: OnStep
+    item: cli.Input,
+    path: Path,
+    arguments: RunArguments,
+    backdrop: Backdrop,
+    stopped: OnStep | None,
 ) -> dict:
     segment = None
     if arguments.cut_out:
@@ -201,9 +228,12 @@ def main(argv: Sequence[str]) -> int:
             files=(*READABLE, *VIDEOS),
         )
     check_kinds(inputs, paths, arguments, backdrop)
+    jobs = list(map(Job, inputs, paths))
+    if arguments.cluster is not None:
+        factory = functools.partial(worker, arguments)
+        return batches.run(jobs, factory, arguments, command="cartoon.run")
     return cli.for_each(
-        (item.name, lambda item=item, path=path: work(item, path, arguments, backdrop))
-        for item, path in zip(inputs, paths, strict=True)
+        (job.item.name, functools.partial(work, job, arguments, backdrop)) for job in jobs
     )
 
 

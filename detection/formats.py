@@ -15,6 +15,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
+import numpy as np
+
 from atelier.files import atomic_path, write_text
 from detection.detections import Detections
 
@@ -39,6 +41,14 @@ def as_records(detections: Detections) -> list[dict]:
             detections.labels, detections.scores, detections.boxes, strict=True
         )
     ]
+
+
+def from_records(records: Iterable[Mapping]) -> Detections:
+    """What `as_records` was given, but for the decimals that it left out."""
+    records = list(records)
+    boxes = np.float32([record["box"] for record in records]).reshape(-1, 4)
+    scores = np.float32([record["score"] for record in records])
+    return Detections(boxes, scores, tuple(record["label"] for record in records))
 
 
 # === CSV ===

@@ -5,19 +5,21 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import tyro
 
-from atelier import cli
+from atelier import batches, cli
+from atelier.batches import Outcome
 from atelier.errors import OutputError, SettingsError
-from atelier.files import refuse_existing
 from atelier.images import READABLE, load_image, sample, save_image, write_png
+from atelier.manifest import Manifest
 from atelier.movies import VIDEOS
 from atelier.progress import OnStep, notify_all
 from detection import predict
@@ -25,14 +27,22 @@ from detection.annotations import plain
 from detection.config import DetectConfig
 from detection.detections import Detections
 from detection.draw import crops, draw
-from detection.formats import AddPicture, AddRows, as_records, write_coco, write_csv, write_voc
+from detection.formats import (
+    AddPicture,
+    AddRows,
+    as_records,
+    from_records,
+    write_coco,
+    write_csv,
+    write_voc,
+)
 from detection.video import detect_video
 
 STDOUT = Path("-")
 
 
 @dataclasses.dataclass(frozen=True)
-class RunArguments(DetectConfig):
+class RunArguments(batches.ClusterSettings, DetectConfig):
     """Find objects on pictures and videos, and draw boxes around them.
 
     With no input, a picture that comes with scikit-image is searched, if the model is not that for
@@ -40,7 +50,8 @@ class RunArguments(DetectConfig):
     """
 
     inputs: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Pictures and videos: files, folders, or - for a picture on standard input."""
+    """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
+    input."""
     out: Path = Path("out/detection")
     """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; the name of a
     picture's or video's file; or - for a PNG on standard output."""
@@ -61,6 +72,7 @@ class RunArguments(DetectConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        self.check_cluster()
         files = {"csv": self.csv, "coco": self.coco, "voc": self.voc, "crops": self.crops}
         given = {name: path for name, path in files.items() if path is not None}
         for name, path in given.items():
@@ -78,13 +90,11 @@ class RunArguments(DetectConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """An input, and where what is made of it goes; None for what is not asked for."""
+class Job(batches.Job):
+    """An input, and where what is made of it goes, `path` its drawing; None if not asked for."""
 
-    item: cli.Input
-    drawing: Path | None
-    xml: Path | None
-    crops: Path | None
+    xml: Path | None = None
+    crops: Path | None = None
 
 
 def is_video(item: cli.Input) -> bool:
@@ -123,22 +133,25 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
         if most > 1:
             raise SettingsError(f"--coco: two inputs would both be named {name}; run them apart")
     places = (drawings, paths(arguments.voc, ".xml"), paths(arguments.crops, ""))
-    jobs = [Job(*parts) for parts in zip(inputs, *places, strict=True)]
+    jobs = [
+        Job(item, path, tuple(filter(None, (xml, crops))), xml, crops)
+        for item, path, xml, crops in zip(inputs, *places, strict=True)
+    ]
     for job in jobs:
         _check_kind(job, arguments)
     return jobs
 
 
 def _check_kind(job: Job, arguments: RunArguments) -> None:
-    name, video = job.item.name, job.drawing is not None and job.drawing.suffix.lower() in VIDEOS
+    name, video = job.item.name, job.path is not None and job.path.suffix.lower() in VIDEOS
     if not is_video(job.item):
         if video:
-            raise SettingsError(f"{name} is a picture: name it .png, not --out {job.drawing}")
+            raise SettingsError(f"{name} is a picture: name it .png, not --out {job.path}")
         return
     if not arguments.draw:
         raise SettingsError(f"{name} is a video: those are drawn, without --no-draw")
     if not video:
-        raise SettingsError(f"{name} is a video: name it .mp4, not --out {job.drawing}")
+        raise SettingsError(f"{name} is a video: name it .mp4, not --out {job.path}")
     for flag in ("coco", "voc", "crops"):
         if getattr(arguments, flag) is not None:
             raise SettingsError(f"{name} is a video: only --csv takes those, not --{flag}")
@@ -155,25 +168,42 @@ def work(
     add_picture: AddPicture,
 ) -> None:
     """Does one input, and tells of it."""
-    for path in (job.drawing, job.xml, job.crops):
-        if path not in (None, STDOUT):
-            refuse_existing(path, arguments.overwrite)
+    to_check = dataclasses.replace(job, path=None) if job.path == STDOUT else job
+    to_check.refuse_existing(arguments.overwrite)
     with cli.stop_on_signal() as stopped:
-        if is_video(job.item):
-            facts, counts = _video(job, arguments, add_rows, stopped)
-        else:
-            facts, counts = _picture(job, arguments, detector, add_rows, add_picture)
+        outcome = search(job, arguments, detector, add_rows, add_picture, stopped)
         interrupted = stopped(None)
-    if arguments.json:
-        output = None if job.drawing is None else str(job.drawing)
-        cli.print_json({"input": job.item.name, "output": output, **facts})
-    name = "standard output" if job.drawing == STDOUT else job.drawing or job.item.name
+    outcome.tell(json=arguments.json)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _nothing(*_) -> None:
+    """Adds no rows."""
+
+
+def search(
+    job: Job,
+    arguments: RunArguments,
+    detector: predict.Detector,
+    add_rows: AddRows = _nothing,
+    add_picture: AddPicture = _nothing,
+    stopped: OnStep | None = None,
+) -> Outcome:
+    """Does one input."""
+    if is_video(job.item):
+        facts, counts = _video(job, arguments, add_rows, stopped)
+    else:
+        facts, counts = _picture(job, arguments, detector, add_rows, add_picture)
+    name = "standard output" if job.path == STDOUT else job.path or job.item.name
     found = ", ".join(f"{count} {plain(label)}" for label, count in counts.items())
     if "frames" in facts:
         found = f"{facts['frames']} frames, {f'at most {found}' if found else 'nothing found'}"
-    cli.say(f"{name}: {found or 'nothing found'}, {facts['seconds']:.2f} s")
-    if interrupted:
-        raise KeyboardInterrupt
+    output = None if job.path is None else str(job.path)
+    return Outcome(
+        {"input": job.item.name, "output": output, **facts},
+        f"{name}: {found or 'nothing found'}, {facts['seconds']:.2f} s",
+    )
 
 
 def _picture(
@@ -187,12 +217,12 @@ def _picture(
     begin = time.perf_counter()
     found = predict.choose(detector.detect(photo), arguments, detector.card)
     seconds = time.perf_counter() - begin
-    if job.drawing is not None:
+    if job.path is not None:
         drawn = draw(photo, found, classes=detector.classes)
-        if job.drawing == STDOUT:
+        if job.path == STDOUT:
             write_png(_standard_output(), drawn)
         else:
-            save_image(job.drawing, drawn, overwrite=overwrite)
+            save_image(job.path, drawn, overwrite=overwrite)
     if job.xml is not None:
         write_voc(job.xml, job.item.relative.name, photo.shape, found, overwrite=overwrite)
     if job.crops is not None:
@@ -211,12 +241,12 @@ def _picture(
 
 
 def _video(
-    job: Job, arguments: RunArguments, add_rows: AddRows, stopped: OnStep
+    job: Job, arguments: RunArguments, add_rows: AddRows, stopped: OnStep | None
 ) -> tuple[dict, Mapping[str, int]]:
-    with cli.progress_bar(job.drawing.name) as bar:
+    with cli.progress_bar(job.path.name) as bar:
         result = detect_video(
             job.item.source,
-            job.drawing,
+            job.path,
             config=arguments,
             on_found=lambda number, found: add_rows(job.item.name, found, number),
             on_step=notify_all(bar, stopped),
@@ -246,6 +276,72 @@ def _standard_output() -> BinaryIO:
         raise OutputError("-: there is no standard output for a picture") from None
 
 
+@contextlib.contextmanager
+def _tables(
+    jobs: Sequence[Job], detector: predict.Detector, arguments: RunArguments
+) -> Iterator[tuple[AddRows, AddPicture]]:
+    """What adds to --csv and --coco, which appear when the block ends, after Ctrl-C too."""
+    add_rows, add_picture = _nothing, _nothing
+    with contextlib.ExitStack() as files:
+        if arguments.csv:
+            frames = any(is_video(job.item) for job in jobs)
+            table = write_csv(arguments.csv, frames=frames, overwrite=arguments.overwrite)
+            add_rows = files.enter_context(table)
+        if arguments.coco:
+            dataset = write_coco(arguments.coco, detector.classes, overwrite=arguments.overwrite)
+            add_picture = files.enter_context(dataset)
+        yield add_rows, add_picture
+
+
+# === On a cluster ===
+
+
+def worker(arguments: RunArguments) -> batches.Work:
+    """What searches inputs on a cluster; its detector is loaded."""
+    detector = predict.load_detector(arguments)
+    predict.check_classes(arguments.classes, detector.classes)
+
+    def search_job(job: Job, overwrite: bool) -> Outcome:
+        return search(job, dataclasses.replace(arguments, overwrite=overwrite), detector)
+
+    return batches.one_by_one(search_job)
+
+
+def run_on_cluster(jobs: Sequence[Job], detector: predict.Detector, arguments: RunArguments) -> int:
+    """Searches inputs on a cluster; returns the exit code, see `atelier.batches.run`.
+
+    Raises:
+        SettingsError: a table of videos' frames, which are not collected.
+    """
+    if arguments.csv:
+        for job in (job for job in jobs if is_video(job.item)):
+            raise SettingsError(f"{job.item.name} is a video: with --cluster, --csv takes pictures")
+    tables = list(filter(None, (arguments.csv, arguments.coco)))
+
+    def write(manifest: Manifest) -> None:
+        with _tables(jobs, detector, dataclasses.replace(arguments, overwrite=True)) as (
+            add_rows,
+            add_picture,
+        ):
+            for number, record in manifest.records():
+                found = from_records(record.get("objects", ()))
+                add_rows(record["input"], found)
+                size = record["height"], record["width"]
+                add_picture(jobs[number].item.relative.as_posix(), size, found)
+        for path in tables:
+            cli.say(str(path))
+
+    return batches.run(
+        jobs,
+        functools.partial(worker, arguments),
+        arguments,
+        command="detection.run",
+        at_end=write,
+        tables=tables,
+        afterwards=("csv", "coco"),
+    )
+
+
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m detection.run")
@@ -255,17 +351,14 @@ def main(argv: Sequence[str]) -> int:
     jobs = plan(inputs, arguments)
     detector = predict.load_detector(arguments)
     predict.check_classes(arguments.classes, detector.classes)
-    add_rows = add_picture = lambda *_: None
-    with contextlib.ExitStack() as files:  # They appear at its end, after Ctrl-C too.
-        if arguments.csv:
-            frames = any(map(is_video, inputs))
-            table = write_csv(arguments.csv, frames=frames, overwrite=arguments.overwrite)
-            add_rows = files.enter_context(table)
-        if arguments.coco:
-            dataset = write_coco(arguments.coco, detector.classes, overwrite=arguments.overwrite)
-            add_picture = files.enter_context(dataset)
+    if arguments.cluster is not None:
+        return run_on_cluster(jobs, detector, arguments)
+    with _tables(jobs, detector, arguments) as (add_rows, add_picture):
         code = cli.for_each(
-            (job.item.name, lambda job=job: work(job, arguments, detector, add_rows, add_picture))
+            (
+                job.item.name,
+                functools.partial(work, job, arguments, detector, add_rows, add_picture),
+            )
             for job in jobs
         )
     for path in filter(None, (arguments.csv, arguments.coco)):

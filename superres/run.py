@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import sys
 from collections.abc import Sequence
@@ -12,26 +13,28 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from atelier import cli
+from atelier import batches, cli
+from atelier.batches import Job, Outcome
 from atelier.errors import SettingsError
-from atelier.files import refuse_existing
 from atelier.images import READABLE, load_image, resize, sample, save_image
 from atelier.movies import VIDEOS
-from atelier.progress import notify_all
+from atelier.progress import OnStep, notify_all
 from superres.compare import comparison
+from superres.networks import load_network
 from superres.upscale import UpscaleConfig, upscale
 from superres.video import upscale_video
 
 
 @dataclasses.dataclass(frozen=True)
-class RunArguments(UpscaleConfig):
+class RunArguments(batches.ClusterSettings, UpscaleConfig):
     """Enlarge pictures and videos two, three or four times, with more detail than bicubic.
 
     With no input, a picture that comes with scikit-image is halved, compressed and enlarged again.
     """
 
     inputs: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Pictures and videos: files, folders, or - for a picture on standard input."""
+    """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
+    input."""
     out: Path = Path("out/superres")
     """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; or the name of
     a picture's or video's file."""
@@ -43,56 +46,90 @@ class RunArguments(UpscaleConfig):
     """Also write, for each picture, NAME.compare.png: bicubic interpolation and the result side by
     side, where they differ most."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_cluster()
 
-def enlarge(item: cli.Input, path: Path, arguments: RunArguments):
-    """Enlarges one input into `path`.
 
-    Returns:
-        The `Upscaled` or the `UpscaledVideo`.
-    """
-    refuse_existing(path, arguments.overwrite)
-    with cli.progress_bar(path.name) as bar, cli.stop_on_signal() as stopped:
-        work = _enlarge_video if is_video(item) else _enlarge_picture
-        (width, height), result, why = work(item, path, arguments, notify_all(bar, stopped))
+def enlarge(job: Job, arguments: RunArguments) -> None:
+    """Enlarges one input, and tells of it."""
+    job.refuse_existing(arguments.overwrite)
+    with cli.progress_bar(job.path.name) as bar, cli.stop_on_signal() as stopped:
+        outcome = work(job, arguments, notify_all(bar, stopped))
         interrupted = stopped(None)
-    if arguments.json:
-        cli.print_json(
-            {
-                "input": item.name,
-                "output": str(path),
-                "width": width,
-                "height": height,
-                "model": result.model,
-                "scale": result.scale,
-                "seconds": round(result.seconds, 2),
-            }
-        )
-    cli.say(f"{path}: {width}×{height}, {why}, {result.seconds:.1f} s")
+    outcome.tell(json=arguments.json)
     if interrupted:
         raise KeyboardInterrupt
-    return result
 
 
-def _enlarge_picture(item: cli.Input, path: Path, arguments: RunArguments, on_step):
-    compared = path.with_name(f"{path.stem}.compare.png")
-    if arguments.compare:
-        refuse_existing(compared, arguments.overwrite)
+def work(job: Job, arguments: RunArguments, on_step: OnStep | None = None) -> Outcome:
+    """Enlarges one input."""
+    make = _enlarge_video if is_video(job.item) else _enlarge_picture
+    (width, height), result, why = make(job, arguments, on_step)
+    record = {
+        "input": job.item.name,
+        "output": str(job.path),
+        "width": width,
+        "height": height,
+        "model": result.model,
+        "scale": result.scale,
+        "seconds": round(result.seconds, 2),
+    }
+    return Outcome(record, f"{job.path}: {width}×{height}, {why}, {result.seconds:.1f} s")
+
+
+def worker(arguments: RunArguments) -> batches.Work:
+    """What enlarges inputs on a cluster; its networks are loaded."""
+    for name in ("clean", "compressed") if arguments.model == "auto" else (arguments.model,):
+        load_network(name, arguments.scale)
+
+    def enlarge_job(job: Job, overwrite: bool) -> Outcome:
+        return work(job, dataclasses.replace(arguments, overwrite=overwrite))
+
+    return batches.one_by_one(enlarge_job)
+
+
+def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep | None):
     config = dataclasses.asdict(cli.settings(UpscaleConfig, arguments))
-    result = upscale(item.source, **config, on_step=on_step)
-    image = result.image
-    save_image(path, image[..., 0] if result.grey else image, overwrite=arguments.overwrite)
-    if arguments.compare:
-        sheet = comparison(load_image(item.source, alpha="keep")[..., :3], image[..., :3])
-        save_image(compared, sheet, overwrite=arguments.overwrite)
+    source = job.item.source
+    result = upscale(source, **config, on_step=on_step)
+    image, overwrite = result.image, arguments.overwrite
+    save_image(job.path, image[..., 0] if result.grey else image, overwrite=overwrite)
+    for compared in job.others:
+        sheet = comparison(load_image(source, alpha="keep")[..., :3], image[..., :3])
+        save_image(compared, sheet, overwrite=overwrite)
     return image.shape[1::-1], result, f"{result.model} ({result.reason})"
 
 
-def _enlarge_video(item: cli.Input, path: Path, arguments: RunArguments, on_step):
+def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep | None):
     config = dataclasses.asdict(cli.settings(UpscaleConfig, arguments))
     result = upscale_video(
-        item.source, path, **config, on_step=on_step, overwrite=arguments.overwrite
+        job.item.source, job.path, **config, on_step=on_step, overwrite=arguments.overwrite
     )
     return (result.width, result.height), result, f"{result.frames} frames, {result.model}"
+
+
+def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
+    """Where the results of each input go.
+
+    Raises:
+        SettingsError: two would have the same place, or it cannot hold what an input becomes.
+    """
+    paths = cli.output_paths(
+        inputs,
+        arguments.out,
+        suffix=lambda item: ".mp4" if is_video(item) else ".png",
+        files=(*READABLE, *VIDEOS),
+    )
+    jobs = []
+    for item, path in zip(inputs, paths, strict=True):
+        if is_video(item) != (path.suffix.lower() in VIDEOS):
+            kind, other = ("video", ".mp4") if is_video(item) else ("picture", ".png")
+            raise SettingsError(f"{item.name} is a {kind}: name it {other}, not --out {path}")
+        compared = arguments.compare and not is_video(item)
+        others = (path.with_name(f"{path.stem}.compare.png"),) if compared else ()
+        jobs.append(Job(item, path, others))
+    return jobs
 
 
 def is_video(item: cli.Input) -> bool:
@@ -121,20 +158,11 @@ def halved(picture: np.ndarray, quality: int | None) -> bytes:
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m superres.run")
     inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [example()]
-    paths = cli.output_paths(
-        inputs,
-        arguments.out,
-        suffix=lambda item: ".mp4" if is_video(item) else ".png",
-        files=(*READABLE, *VIDEOS),
-    )
-    for item, path in zip(inputs, paths, strict=True):
-        if is_video(item) != (path.suffix.lower() in VIDEOS):
-            kind, other = ("video", ".mp4") if is_video(item) else ("picture", ".png")
-            raise SettingsError(f"{item.name} is a {kind}: name it {other}, not --out {path}")
-    return cli.for_each(
-        (item.name, lambda item=item, path=path: enlarge(item, path, arguments))
-        for item, path in zip(inputs, paths, strict=True)
-    )
+    jobs = plan(inputs, arguments)
+    if arguments.cluster is not None:
+        factory = functools.partial(worker, arguments)
+        return batches.run(jobs, factory, arguments, command="superres.run")
+    return cli.for_each((job.item.name, functools.partial(enlarge, job, arguments)) for job in jobs)
 
 
 if __name__ == "__main__":

@@ -384,7 +384,7 @@ def test_help_names_every_setting(capsys):
     assert stop.value.code == 0
     said = capsys.readouterr().out
     for name in RunArguments.__dataclass_fields__:
-        assert name == "inputs" or f"--{name}" in said
+        assert name == "inputs" or f"--{name.replace('_', '-')}" in said
 
 
 def test_ctrl_c_keeps_the_table_so_far(run_folder, interrupt, tmp_path):

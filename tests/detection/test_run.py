@@ -582,7 +582,8 @@ def test_help_names_every_setting(capsys):
     assert stop.value.code == 0
     said = capsys.readouterr().out
     for name in RunArguments.__dataclass_fields__:
-        assert name == "inputs" or f"--{name}" in said or f"--no-{name}" in said
+        flag = name.replace("_", "-")
+        assert name == "inputs" or f"--{flag}" in said or f"--no-{flag}" in said
 
 
 PROGRAM = """

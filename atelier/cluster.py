@@ -1,0 +1,96 @@
+"""The connection to a Ray cluster: one that runs, or one of this machine's own for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from atelier.errors import SettingsError
+from atelier.runtimes import require
+
+AUTO = "auto"
+
+
+def check_address(address: str | None) -> None:
+    """Raises `SettingsError` if `address` is not what `--cluster` takes."""
+    if address is None or address == AUTO or re.fullmatch(r"ray://[^\s/]+:\d{1,5}", address):
+        return
+    raise SettingsError(f"--cluster is auto or ray://HOST:PORT, not {address!r}")
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Ray, within the block; what it started is stopped at the end, what it found goes on.
+
+    Args:
+        address: ray://HOST:PORT, or auto: the cluster that this machine is part of (Ray's own
+            rules: RAY_ADDRESS, then one started here by `ray start`), else one of this machine's
+            cores alone.
+
+    Raises:
+        SettingsError: no such address, no cluster there, or Ray is not installed.
+    """
+    check_address(address)
+    require([("ray", "cluster")])
+    # Read when Ray is first imported: nothing leaves the machine unasked.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Without it, Ray warns of what a later version will do.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != AUTO and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # As `ray start` and auto do themselves.
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            if address != AUTO:
+                _knock(address)  # Ray's own attempts take half a minute.
+            options = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if address == AUTO:
+                ray.init(include_dashboard=False, **options)
+            else:
+                ray.init(address, **options)
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise SettingsError(f"--cluster {address}: no cluster answers ({reason})") from None
+        finally:
+            # Ray's own handler would end the command before it has put things in order.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminate)
+    try:
+        with _hushed(ray):
+            yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Whether there is what Ray's clusters ask for, at the places where Ray looks."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token")
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or os.path.exists(path)
+
+
+@contextlib.contextmanager
+def _hushed(ray) -> Iterator[None]:
+    """Keeps Ray from telling of dead workers, which it replaces, on our standard output."""
+    private = ray._private.worker
+    printing = getattr(private, "print_to_stdstream", None)
+    private.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        private.print_to_stdstream = printing
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
