@@ -80,6 +80,14 @@ def total_variation(image):
     Args:
         image: (N, H, W, 3).
     """
-    rows = ops.mean(ops.square(image[:, 1:] - image[:, :-1]), axis=(1, 2, 3))
-    columns = ops.mean(ops.square(image[:, :, 1:] - image[:, :, :-1]), axis=(1, 2, 3))
-    return rows + columns
+    return row_variation(image) + column_variation(image)
+
+
+def row_variation(image):
+    """The part of `total_variation` between pixels one above the other, (N,)."""
+    return ops.mean(ops.square(image[:, 1:] - image[:, :-1]), axis=(1, 2, 3))
+
+
+def column_variation(image):
+    """The part of `total_variation` between pixels side by side, (N,)."""
+    return ops.mean(ops.square(image[:, :, 1:] - image[:, :, :-1]), axis=(1, 2, 3))

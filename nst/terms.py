@@ -51,7 +51,8 @@ class Terms:
         self.style_gradient = tf.function(self.style_gradient, [grams, *style])
         self.tile_gradient = tf.function(self.tile_gradient, [*image, *content, masks, grams])
         self.gradient = tf.function(self.gradient, [*image, *content, masks, *style])
-        self.variation_gradient = tf.function(self.variation_gradient, image[:1])
+        band = [image[0], tf.TensorSpec((), tf.int32), tf.TensorSpec((2,))]
+        self.variation_gradient = tf.function(self.variation_gradient, band)
 
     def features(self, window, box) -> dict[str, tf.Tensor]:
         """The features of a window's box."""
@@ -127,9 +128,17 @@ class Terms:
             loss = tf.add_n([content, *products])
         return content, tape.gradient(loss, window)
 
-    def variation_gradient(self, image):
-        """Total variation and its gradient."""
+    def variation_gradient(self, band, rows, shares):
+        """A band's part of an image's total variation, and its gradient (1, h, w, 3).
+
+        Args:
+            band: rows of the image (1, h, w, 3), and the one below them, if there is one.
+            rows: how many there are without that.
+            shares: of the image's pairs of pixels, the part in the band: of those one above the
+                other, and of those side by side; float32 (2,).
+        """
         with tf.GradientTape() as tape:
-            tape.watch(image)
-            variation = losses.total_variation(image)[0]
-        return variation, tape.gradient(variation, image)
+            tape.watch(band)
+            beside = losses.column_variation(band[:, :rows])[0]
+            variation = shares[0] * losses.row_variation(band)[0] + shares[1] * beside
+        return variation, tape.gradient(variation, band)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atelier.features import load_features
 from atelier.vgg import VGG, preprocess
@@ -178,6 +179,28 @@ def test_tiles_equal_the_whole(whole, tiled, rng, size, masked):
     for name in ("content", "style", "variation"):
         assert getattr(tiled_loss, name) == pytest.approx(getattr(loss, name), rel=1e-4)
     np.testing.assert_allclose(tiled_gradient, gradient, rtol=0, atol=1e-4 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("size", [(300, 40), (97, 130), (32, 32)])
+def test_total_variation_in_bands_equals_the_whole(network, rng, size, monkeypatch):
+    config = dataclasses.replace(BARE, tile=64, content_weight=0, style_weight=0, tv_weight=3.0)
+    objective, image = Objective(network, config), picture(rng, *size)
+    targets = objective.targets(image, [picture(rng, 40, 50)], [1.0])
+    compute, bands = objective.terms.variation_gradient, []
+    monkeypatch.setattr(
+        objective.terms,
+        "variation_gradient",
+        lambda band, *rest: bands.append(band.shape[1]) or compute(band, *rest),
+    )
+    loss, gradient = objective.value_and_gradient(image, targets)
+    variable = tf.Variable(image)
+    with tf.GradientTape() as tape:
+        expected = 3 * losses.total_variation(variable)[0]
+    assert loss.variation == pytest.approx(float(expected), rel=1e-5)
+    whole = tape.gradient(expected, variable).numpy()
+    np.testing.assert_allclose(gradient, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+    # Memory is that of the highest band, however high the image.
+    assert max(bands) <= config.tile + objective.halo + 1
 
 
 @pytest.mark.parametrize("shape", [(1, 33, 500, 3), (1, 150, 101, 3), (1, 32, 32, 3)])
