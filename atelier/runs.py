@@ -9,12 +9,14 @@ card.json      what was trained, on what, how long, and how good it is
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import platform
 import re
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,8 +24,13 @@ import keras
 import numpy as np
 
 from atelier.errors import OutputError, SettingsError, WeightsError
-from atelier.files import atomic_path, read_table, write_json, write_table
+from atelier.files import atomic_path, locked, read_bounded, read_table, write_json, write_table
+from atelier.progress import Step
+from atelier.strategy import ONE, Devices
 from atelier.weights import fill
+
+JSON_BYTES = 10_000_000
+"""Settings and cards larger than this are refused; ours have some thousand bytes."""
 
 
 class RunFolder:
@@ -33,23 +40,37 @@ class RunFolder:
         path: the folder; made if missing.
         config: the run's settings, a dataclass. A folder that holds a run with other settings is
             refused, so that two runs cannot mix.
+        devices: what it is trained on. Of several workers the chief alone reads and writes the
+            folder; the others need none.
+
+    Until it is finished, or the object is gone, no other process gets the folder.
 
     Raises:
         SettingsError: the folder holds a run with other settings.
-        OutputError: the folder cannot be written, or holds something else.
+        OutputError: the folder cannot be written, holds something else, or another process
+            trains into it.
     """
 
-    def __init__(self, path: str | Path, config: object):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, config: object, devices: Devices = ONE):
+        self.path, self.devices = Path(path), devices
+        self._lock = contextlib.ExitStack()
+        weakref.finalize(self, self._lock.close)
+        if not devices.chief:
+            return
+        if not self.finished:  # What is finished may lie where nothing can be written.
+            self._lock.enter_context(locked(self.path))
+        self._claim(config)
+
+    def _claim(self, config: object) -> None:
         settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
         file = self.path / "config.json"
         if not file.exists():
             write_json(file, settings)
             return
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored = json.loads(read_bounded(file, JSON_BYTES))
             differing = {key for key in settings | stored if settings.get(key) != stored.get(key)}
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise OutputError(
                 f"{file} is no run's settings ({error}); choose another --out"
             ) from None
@@ -72,16 +93,24 @@ class RunFolder:
             WeightsError: the checkpoint is damaged, or of another network.
             OutputError: history.csv is damaged.
         """
-        self.history()  # If it is damaged, the time to say so is before an epoch, not after it.
-        state = _state(model)
-        if not self._checkpoints:
-            return 0
-        epoch, file = self._checkpoints[-1]
-        fill(state, file, advice="delete it to train anew")
-        return epoch
+        epoch = 0
+        with self.devices.scope():
+            state = _state(model)
+        if self.devices.chief:
+            self.history()  # If it is damaged, the time to say so is before an epoch, not after it.
+            if self._checkpoints:
+                epoch, file = self._checkpoints[-1]
+                fill(state, file, advice="delete it to train anew")
+        values = self.devices.from_chief([np.int64(epoch), *map(_array, state.values())])
+        if not self.devices.chief:
+            for variable, value in zip(state.values(), values[1:], strict=True):
+                variable.assign(value)
+        return int(values[0])
 
     def save(self, model: keras.Model, epoch: int, metrics: Mapping[str, float]) -> None:
         """Keeps the state after `epoch` epochs, and its row of history; older states go."""
+        if not self.devices.chief:
+            return
         # History first: rows past the newest checkpoint are dropped on the next `save`, whereas a
         # checkpoint whose row is missing could not be mended.
         rows = [row for row in self.history() if int(row["epoch"]) < epoch]
@@ -115,6 +144,7 @@ class RunFolder:
         with atomic_path(self.path / "model.keras") as temporary:
             model.save(temporary)
         write_json(self.path / "card.json", card)
+        self._lock.close()
 
 
 def _state(model: keras.Model) -> dict[str, keras.Variable]:
@@ -135,11 +165,13 @@ class KeepRun(keras.callbacks.Callback):
 
     Args:
         run: the folder. Pass `initial_epoch=run.restore(model)` to the same `fit`.
+        on_step: called with each epoch once it is saved. What it raises ends the training, which
+            the next run on the folder goes on with.
     """
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, on_step: Callable[[Step], object] | None = None):
         super().__init__()
-        self.run = run
+        self.run, self.on_step = run, on_step
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -148,6 +180,8 @@ class KeepRun(keras.callbacks.Callback):
         seconds = round(time.perf_counter() - self._start, 2)
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         self.run.save(self.model, epoch + 1, {**metrics, "seconds": seconds})
+        if self.on_step is not None:
+            self.on_step(Step(epoch + 1, self.params["epochs"], metrics))
 
 
 def load_run(
@@ -164,7 +198,7 @@ def load_run(
     """
     folder = Path(folder)
     try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        card = json.loads(read_bounded(folder / "card.json", JSON_BYTES))
         check(card)
         return keras.saving.load_model(folder / "model.keras", compile=False), card
     except FileNotFoundError:
@@ -174,8 +208,9 @@ def load_run(
         raise WeightsError(f"{folder} is damaged ({reason}); train it anew") from None
 
 
-def machine() -> str:
-    """The machine in a line, for cards: processor, cores, system, and Keras' version."""
+def machine(devices: Devices = ONE) -> str:
+    """The machine in a line, for cards: processor, cores, system, Keras' version, and the devices
+    where they are several."""
     processor = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -185,4 +220,5 @@ def machine() -> str:
     except OSError:
         pass  # Not a Linux machine: the processor's family must do.
     cores = os.cpu_count()
-    return f"{processor}, {cores} cores, {platform.system()}, Keras {keras.__version__}"
+    line = f"{processor}, {cores} cores, {platform.system()}, Keras {keras.__version__}"
+    return line if devices.count == 1 else f"{line}, {devices}"

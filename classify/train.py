@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,9 @@ import keras
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.precision import Precision, dtype_policy
+from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, machine
+from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 from classify import calibration
 from classify.config import NetworkConfig
 from classify.data import Batches, Cifar10, Split, hold_back, load_cifar10, to_float
@@ -133,20 +135,31 @@ PRESETS = {"report": REPORT, "strong": STRONG, "best": BEST}
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainArguments(TrainConfig):
+class TrainArguments(TrainConfig, DeviceArguments):
     """Train a network on CIFAR-10."""
 
     preset: Literal["report", "strong", "best"] = "report"
     """Settings to start from; flags change single ones."""
 
 
-def train(config: TrainConfig, *, data: Cifar10 | None = None, verbose: int = 0) -> Network:
+def train(
+    config: TrainConfig,
+    *,
+    data: Cifar10 | None = None,
+    devices: Devices = ONE,
+    verbose: int = 0,
+    on_step: Callable[[Step], object] | None = None,
+) -> Network | None:
     """Trains into the run folder `config.out`, or goes on with it; returns the network.
+
+    Of several workers, all but the chief write nothing and return None.
 
     Args:
         config: the settings.
         data: CIFAR-10, if it is at hand already; else it is loaded from `config.data`.
+        devices: what to train on; see `atelier.strategy.opened`.
         verbose: as Keras' `fit` takes it.
+        on_step: called with each epoch, as `KeepRun` does.
 
     Raises:
         AtelierError: no data, or a folder with another run.
@@ -157,22 +170,28 @@ def train(config: TrainConfig, *, data: Cifar10 | None = None, verbose: int = 0)
             f"--batch {config.batch} is more than the {len(data.train)} pictures without the "
             f"{config.held_back} held back"
         )
-    run = RunFolder(config.out, config)
-    if run.finished:
-        return Network.load(config.out)
+    devices.check(config.batch)
+    run = RunFolder(config.out, config, devices)
+    if devices.agree(run.finished):
+        return Network.load(config.out) if devices.chief else None
     seen, held_back = hold_back(data.train, config.held_back)
-    model = trainee(config, seen)
+    with devices.scope():
+        model = trainee(config, seen)
+    if devices.count > 1:
+        synchronize(model)
     done = run.restore(model)
     if done < config.epochs:
-        model.fit(
+        devices.fit(
+            model,
             batches(config, seen, done),
             initial_epoch=done,
             epochs=config.epochs,
             validation_data=Batches(data.test, batch=500),
-            callbacks=[KeepRun(run)],
-            shuffle=False,  # Batches come in the order of their seed.
+            callbacks=[KeepRun(run, on_step)],
             verbose=verbose,
         )
+    if not devices.chief:
+        return None
     card = _card(config, run, model, data)
     network = Network(_in_float32(model, config), card)
     if config.held_back:
@@ -253,7 +272,7 @@ def _card(config: TrainConfig, run: RunFolder, model: keras.Model, data: Cifar10
         "seed": config.seed,
         "precision": dtype_policy(config.precision),
         "seconds": round(sum(float(row["seconds"]) for row in history)),
-        "machine": machine(),
+        "machine": machine(run.devices),
         "views": config.views,
     }
 
@@ -261,9 +280,14 @@ def _card(config: TrainConfig, run: RunFolder, model: keras.Model, data: Cifar10
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(TrainArguments, argv, prog="python -m classify.train", presets=PRESETS)
-    with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        network = train(cli.settings(TrainConfig, arguments), verbose=2)
-    cli.say(f"trained: {arguments.out / 'model.keras'}, accuracy {network.card['accuracy']:.2%}")
+    with (
+        opened(arguments) as devices,
+        contextlib.redirect_stdout(sys.stderr),  # Where Keras prints its progress.
+    ):
+        network = train(cli.settings(TrainConfig, arguments), devices=devices, verbose=2)
+    if network is not None:
+        accuracy = f"accuracy {network.card['accuracy']:.2%}"
+        cli.say(f"trained: {arguments.out / 'model.keras'}, {accuracy}")
     return cli.DONE
 
 

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import keras
 import tensorflow as tf
 
+from atelier import strategy
 from detection import boxes as box_ops
 from detection import losses
 from detection.anchors import base_anchors, original_base_anchors, pyramid_anchors
@@ -282,11 +283,15 @@ class FasterRCNN(keras.Model):
         }[self.stage]
 
     def compute_losses(self, data, training=True) -> dict[str, tf.Tensor]:
-        """The losses of a batch, those of the current stage; one pass through the backbone."""
+        """The losses of a batch, those of the current stage; one pass through the backbone.
+
+        In a training step on several devices they are this device's parts of them.
+        """
         shape = self.architecture
         images, sizes = data["images"], tf.cast(data["sizes"], tf.float32)
         boxes, labels = data["boxes"], tf.cast(data["labels"], tf.int32)
         seeds = [tf.cast(self.random.next(), tf.int32) for _ in range(2)] if training else _SEEDS
+        pictures, place = strategy.placed(tf.shape(images)[0])
         maps = self.backbone(images, training=training)
         logits, deltas, anchors = self.propose_raw(images, maps, training)
 
@@ -295,7 +300,7 @@ class FasterRCNN(keras.Model):
             flat = tf.concat(anchors, axis=0)
             targets = rpn_targets(
                 flat, boxes, labels, sizes, seeds[0],
-                count=shape.rpn_samples, border_anchors=shape.border_anchors,
+                count=shape.rpn_samples, border_anchors=shape.border_anchors, place=place,
             )  # fmt: skip
             found["objectness"], found["rpn_box"] = losses.rpn_losses(
                 gather(tf.concat(logits, axis=1), targets.samples),
@@ -304,7 +309,7 @@ class FasterRCNN(keras.Model):
                 targets.boxes,
                 targets.samples.valid,
                 beta=shape.rpn_beta,
-                **self._rpn_normalizers(tf.shape(images)[0], tf.shape(flat)[0]),
+                **self._rpn_normalizers(targets.samples.valid, pictures, tf.shape(flat)[0]),
             )
         if self.stage in ("joint", "head", "head-only"):
             if self.stage == "head" and self.proposer is not None:
@@ -316,7 +321,7 @@ class FasterRCNN(keras.Model):
             candidates = tf.concat([proposals.boxes, boxes], axis=1)
             targets = head_targets(
                 candidates, tf.concat([proposals.valid, labels > 0], axis=1), boxes, labels,
-                seeds[1], count=shape.head_samples, weights=shape.box_weights,
+                seeds[1], count=shape.head_samples, weights=shape.box_weights, place=place,
             )  # fmt: skip
             sampled = gather(candidates, targets.samples)
             class_logits, box_deltas = self.classify(images, maps, sampled, training)
@@ -326,13 +331,16 @@ class FasterRCNN(keras.Model):
                 targets.labels,
                 targets.boxes,
                 targets.samples.valid,
+                normalizer=strategy.total(losses.sample_count(targets.samples.valid)),
                 beta=shape.head_beta,
             )
         return found
 
-    def _rpn_normalizers(self, pictures, anchors) -> dict:
+    def _rpn_normalizers(self, valid, pictures, anchors) -> dict:
+        """What the losses of proposals are divided by, for the batch of all devices."""
         if self.architecture.rpn_loss == "torchvision":
-            return {}
+            samples = strategy.total(losses.sample_count(valid))
+            return {"cls_normalizer": samples, "reg_normalizer": samples}
         pictures = tf.cast(pictures, tf.float32)
         return {
             "cls_normalizer": pictures * self.architecture.rpn_samples,
@@ -350,7 +358,8 @@ class FasterRCNN(keras.Model):
         gradients = tape.gradient(total, [variable.value for variable in variables])
         # Some have none: boxes are not pooled from the coarsest levels.
         pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
-        self.optimizer.apply_gradients(pairs)
+        gradients, variables = zip(*pairs, strict=True)
+        self.optimizer.apply(strategy.total(list(gradients)), variables)
         return self._track(found, total)
 
     def test_step(self, data):
@@ -360,7 +369,8 @@ class FasterRCNN(keras.Model):
 
     def _track(self, found, total) -> dict[str, tf.Tensor]:
         for name, loss in {"loss": total, **found}.items():
-            self.trackers[name].update_state(loss)
+            # A mean over the devices, of which each has a part.
+            self.trackers[name].update_state(loss * strategy.device_count())
         return {name: self.trackers[name].result() for name in ("loss", *found)}
 
 

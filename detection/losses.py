@@ -45,7 +45,7 @@ def objectness_loss(logits, labels, valid, normalizer=None):
     labels = ops.cast(labels > 0, logits.dtype)
     # The logarithm of the sigmoid, in a form that neither overflows nor loses small numbers.
     losses = ops.relu(logits) - logits * labels + ops.softplus(-ops.abs(logits))
-    return _normalized_sum(losses, valid, _count(valid) if normalizer is None else normalizer)
+    return _normalized_sum(losses, valid, sample_count(valid) if normalizer is None else normalizer)
 
 
 def class_loss(logits, labels, valid, normalizer=None):
@@ -60,7 +60,7 @@ def class_loss(logits, labels, valid, normalizer=None):
     labels = ops.clip(labels, 0, logits.shape[-1] - 1)
     right = ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1)[..., 0]
     losses = ops.logsumexp(logits, axis=-1) - right
-    return _normalized_sum(losses, valid, _count(valid) if normalizer is None else normalizer)
+    return _normalized_sum(losses, valid, sample_count(valid) if normalizer is None else normalizer)
 
 
 def box_loss(deltas, targets, positive, normalizer, beta: float = BETA):
@@ -116,12 +116,12 @@ def rpn_losses(
         two numbers.
     """
     positive = ops.logical_and(labels > 0, valid)
-    reg_normalizer = _count(valid) if reg_normalizer is None else reg_normalizer
+    reg_normalizer = sample_count(valid) if reg_normalizer is None else reg_normalizer
     objectness = objectness_loss(logits, labels, valid, cls_normalizer)
     return objectness, weight * box_loss(deltas, targets, positive, reg_normalizer, beta)
 
 
-def head_losses(logits, deltas, labels, targets, valid, beta: float = BETA):
+def head_losses(logits, deltas, labels, targets, valid, *, normalizer=None, beta: float = BETA):
     """Both losses of the box head, of classes and of boxes, as torchvision's `fastrcnn_loss`.
 
     Args:
@@ -130,19 +130,22 @@ def head_losses(logits, deltas, labels, targets, valid, beta: float = BETA):
         labels: int (N, S), 0 for background.
         targets: (N, S, 4).
         valid: bool (N, S).
+        normalizer: what both sums are divided by; None: the number of valid samples.
         beta: see `smooth_l1`; 1/9 in torchvision, 1 in the paper.
 
     Returns:
         two numbers.
     """
     positive = ops.logical_and(labels > 0, valid)
+    normalizer = sample_count(valid) if normalizer is None else normalizer
     deltas = deltas_of_class(deltas, labels)
-    return class_loss(logits, labels, valid), box_loss(
-        deltas, targets, positive, _count(valid), beta
+    return class_loss(logits, labels, valid, normalizer), box_loss(
+        deltas, targets, positive, normalizer, beta
     )
 
 
-def _count(valid):
+def sample_count(valid):
+    """How many samples are valid, float32."""
     return ops.sum(ops.cast(valid, "float32"))
 
 

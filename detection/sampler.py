@@ -22,7 +22,7 @@ class Samples(NamedTuple):
     valid: tf.Tensor
 
 
-def sample(labels, seed, size: int = 256, positive_fraction: float = 0.5) -> Samples:
+def sample(labels, seed, size: int = 256, positive_fraction: float = 0.5, *, place=0) -> Samples:
     """A random set of anchors of each picture: some positive, filled up with negatives.
 
     At most `positive_fraction` of `size` are positive; where there are fewer, negatives take
@@ -34,12 +34,15 @@ def sample(labels, seed, size: int = 256, positive_fraction: float = 0.5) -> Sam
         seed: int (2,), the same seed giving the same set; a new one a step.
         size: samples a picture.
         positive_fraction: largest share of positives; 0.5 for the RPN, 0.25 for the box head.
+        place: of the first of these pictures in the batch of all devices, so that each picture gets
+            the set that it would get on one device.
     """
     labels = tf.convert_to_tensor(labels)
     # top_k needs `size` entries to choose from.
     short = tf.maximum(size - tf.shape(labels)[1], 0)
     labels = tf.pad(labels, [[0, 0], [0, short]], constant_values=-1)
-    keys = tf.random.stateless_uniform(tf.shape(labels), seed)
+    shape = tf.shape(labels)
+    keys = tf.random.stateless_uniform((place + shape[0], shape[1]), seed)[place:]
 
     most = int(size * positive_fraction)
     positive_keys, positives = tf.math.top_k(tf.where(labels > 0, keys, -1.0), k=most)

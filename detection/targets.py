@@ -34,7 +34,7 @@ class Targets(NamedTuple):
 
 
 def rpn_targets(
-    anchors, boxes, labels, sizes, seed, *, count: int = 256, border_anchors: bool = True
+    anchors, boxes, labels, sizes, seed, *, count: int = 256, border_anchors: bool = True, place=0
 ) -> Targets:
     """Sampled anchors: positive from an IoU of 0.7 or as a box's best, negative below 0.3.
 
@@ -45,6 +45,7 @@ def rpn_targets(
         seed: int (2,).
         count: samples a picture, at most half of them positive.
         border_anchors: whether anchors across the border are taken.
+        place: see `detection.sampler.sample`.
     """
     if border_anchors:
         # Those that lie in the padding altogether would be too easy.
@@ -53,14 +54,22 @@ def rpn_targets(
         valid = ~crosses_border(anchors, sizes)
     matches = match(box_ops.iou(boxes, anchors[None]), labels > 0, valid)
     chosen = _forget_ignored(matches.labels, anchors[None], boxes, labels)
-    samples = sample(chosen, seed, count)
+    samples = sample(chosen, seed, count, place=place)
     matched = tf.gather(boxes, gather(matches.indices, samples), batch_dims=1)
     targets = box_ops.encode(matched, tf.gather(anchors, samples.indices))
     return Targets(samples, gather(chosen, samples), targets)
 
 
 def head_targets(
-    proposals, valid, boxes, labels, seed, *, count: int = 512, weights=(10.0, 10.0, 5.0, 5.0)
+    proposals,
+    valid,
+    boxes,
+    labels,
+    seed,
+    *,
+    count: int = 512,
+    weights=(10.0, 10.0, 5.0, 5.0),
+    place=0,
 ) -> Targets:
     """Sampled proposals: of a box's class from an IoU of 0.5, background below it.
 
@@ -71,13 +80,14 @@ def head_targets(
         seed: int (2,).
         count: samples a picture, at most a quarter of them positive.
         weights: of the regression targets.
+        place: see `detection.sampler.sample`.
     """
     overlaps = box_ops.iou(boxes, proposals)
     matches = match(overlaps, labels > 0, valid, high=0.5, low=0.5, keep_best=False)
     classes = tf.gather(labels, matches.indices, batch_dims=1)
     chosen = tf.where(matches.labels > 0, classes, matches.labels)
     chosen = _forget_ignored(chosen, proposals, boxes, labels)
-    samples = sample(chosen, seed, count, positive_fraction=0.25)
+    samples = sample(chosen, seed, count, positive_fraction=0.25, place=place)
     matched = tf.gather(boxes, gather(matches.indices, samples), batch_dims=1)
     targets = box_ops.encode(matched, gather(proposals, samples), weights)
     return Targets(samples, gather(chosen, samples), targets)

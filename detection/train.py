@@ -6,14 +6,16 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 
 from atelier import cli
 from atelier.errors import SettingsError
+from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, machine
+from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 from detection import data
 from detection.annotations import Dataset, join, read_backgrounds
 from detection.architectures import ARCHITECTURES, Backbone, resized
@@ -118,6 +120,11 @@ class TrainConfig(DataConfig):
             raise SettingsError(f"--seed must be from 0 to 2^31 - 1, not {self.seed}")
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainArguments(TrainConfig, DeviceArguments):
+    """Train a detector on annotated pictures."""
+
+
 def _flag(name: str) -> str:
     return name.replace("_", "-")
 
@@ -139,27 +146,41 @@ def read_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
 
 
 def train(
-    config: TrainConfig, *, datasets: tuple[Dataset, Dataset] | None = None, verbose: int = 0
-) -> Detector:
+    config: TrainConfig,
+    *,
+    datasets: tuple[Dataset, Dataset] | None = None,
+    devices: Devices = ONE,
+    verbose: int = 0,
+    on_step: Callable[[Step], object] | None = None,
+) -> Detector | None:
     """Trains into the run folder `config.out`, or goes on with it; returns the detector.
+
+    Of several workers, all but the chief write nothing and return None.
 
     Args:
         config: the settings.
         datasets: what `read_data` gave, where it was called before.
+        devices: what to train on; see `atelier.strategy.opened`.
         verbose: as Keras' `fit` takes it.
+        on_step: called with each epoch, as `KeepRun` does.
 
     Raises:
         AtelierError: no data, or a folder with another run.
     """
+    devices.check(config.batch)
     seen, held_back = datasets or read_data(config)
-    if (config.out / "config.json").exists() and RunFolder(config.out, config).finished:
-        return Detector.load(config.out)
+    begun = devices.chief and (config.out / "config.json").exists()
+    if devices.agree(begun and RunFolder(config.out, config).finished):
+        return Detector.load(config.out) if devices.chief else None
     cut_outs = read_cut_outs(config.paste, config.group_names) if config.paste else ()
     steps = math.ceil(len(seen) / config.batch)
     epochs = config.epochs or 4 * round(min(max(2500 / steps, 12), 120) / 4)
-    model = trainee(config, seen.classes, epochs * steps)
+    with devices.scope():
+        model = trainee(config, seen.classes, epochs * steps)
+    if devices.count > 1:
+        synchronize(model)
     # A new folder belongs to these settings only once all that they name has been read.
-    run = RunFolder(config.out, config)
+    run = RunFolder(config.out, config, devices)
     done = run.restore(model)
     if done < epochs:
         squares = data.batches(
@@ -174,21 +195,25 @@ def train(
             whole=config.whole,
             cut_outs=cut_outs,
         )
-        validation = Validation(held_back, config.out, config.validate_every, epochs)
+        validation = Validation(
+            held_back, config.out if devices.chief else None, config.validate_every, epochs
+        )
         alternation = (
             [Alternation(lambda: _fresh(config, seen.classes), epochs)]
             if config.scheme == "alternating"
             else []
         )
-        model.fit(
+        devices.fit(
+            model,
             squares,
             initial_epoch=done,
             epochs=epochs,
             steps_per_epoch=steps,
-            callbacks=[*alternation, validation, KeepRun(run)],
-            shuffle=False,  # Batches come in the order of their seed.
+            callbacks=[*alternation, validation, KeepRun(run, on_step)],
             verbose=verbose,
         )
+    if not devices.chief:
+        return None
     model.optimizer.finalize_variable_values(model.trainable_variables)
     trained = FasterRCNN(model.architecture, seen.classes)
     trained.take(model)
@@ -267,7 +292,7 @@ def _card(config, run, model, seen: Dataset, held_back: Dataset, epochs: int) ->
         "epochs": epochs,
         "seed": config.seed,
         "seconds": round(sum(float(row["seconds"]) for row in run.history())),
-        "machine": machine(),
+        "machine": machine(run.devices),
     }
 
 
@@ -277,12 +302,20 @@ def _objects(dataset: Dataset) -> int:
 
 @cli.command
 def main(argv: Sequence[str]) -> int:
-    config = cli.parse(TrainConfig, argv, prog="python -m detection.train")
+    arguments = cli.parse(TrainArguments, argv, prog="python -m detection.train")
+    config = cli.settings(TrainConfig, arguments)
+    with opened(arguments) as devices:
+        return _train(config, devices)
+
+
+def _train(config: TrainConfig, devices: Devices) -> int:
     datasets = read_data(config)
     for dataset in datasets if config.validation is not None else datasets[:1]:
         report_faults(dataset)
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        detector = train(config, datasets=datasets, verbose=2)
+        detector = train(config, datasets=datasets, devices=devices, verbose=2)
+    if detector is None:
+        return cli.DONE
     scores = detector.card["validation"]
     measured = [
         f"{name} {scores[name.lower()]:.3f}"

@@ -31,12 +31,12 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         dataset: the pictures.
-        folder: where contact sheets go, `samples/epoch-0005.png` and so on.
+        folder: where contact sheets go, `samples/epoch-0005.png` and so on; None: nowhere.
         every: epochs between measurements.
         epochs: in all; the last is measured, too.
     """
 
-    def __init__(self, dataset: Dataset, folder: Path, every: int, epochs: int):
+    def __init__(self, dataset: Dataset, folder: Path | None, every: int, epochs: int):
         super().__init__()
         self.dataset, self.folder, self.every, self.epochs = dataset, folder, every, epochs
         self.compiled = functools.cache(loss_function)
@@ -52,7 +52,8 @@ class Validation(keras.callbacks.Callback):
                 numbers["val_loss"] = validation_loss(self.model, self.dataset, self.compiled)
             scores = evaluate(self.dataset, found)
             numbers |= {"val_ap": scores.ap, "val_ap50": scores.ap50}
-            self._draw(found, self.folder / "samples" / f"epoch-{epoch + 1:04d}.png")
+            if self.folder is not None:
+                self._draw(found, self.folder / "samples" / f"epoch-{epoch + 1:04d}.png")
         logs.update(numbers)
 
     def _draw(self, found, path: Path) -> None:
@@ -62,7 +63,6 @@ class Validation(keras.callbacks.Callback):
             draw(load_image(self.dataset.items[i].image), found[i].select(0.5), classes=names)
             for i in chosen
         ]
-        path.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(drawn, [self.dataset.items[i].name for i in chosen], path, side=640)
 
 

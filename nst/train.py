@@ -235,6 +235,8 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
         AtelierError: no photos, no teacher, or a folder with another run.
     """
     photos = find_pictures(config.data)
+    # Counted now: when the training has ended, they may be gone.
+    counts = [f"{folder.name}: {len(find_pictures([folder]))} photos" for folder in config.data]
     teacher, trunk = load_teacher(config.teacher)
     run = RunFolder(config.out, config)
     keras.utils.set_random_seed(config.seed)
@@ -288,9 +290,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
         "network": "vgg19-lite",
         "command": f"python -m nst.train {cli.as_flags(config)}",
         "teacher": Path(config.teacher).name,
-        "data": [
-            f"{Path(folder).name}: {len(find_pictures([folder]))} photos" for folder in config.data
-        ],
+        "data": counts,
         "epochs": config.epochs,
         "seconds": round(seconds),
         "machine": machine(),

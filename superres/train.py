@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,9 @@ from keras import ops
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
 from atelier.images import find_pictures
+from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, machine
+from atelier.strategy import ONE, DeviceArguments, Devices, opened
 from superres import data, degradation
 from superres.baselines import BASELINES
 from superres.calibration import calibrate
@@ -148,22 +150,39 @@ PRESETS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainArguments(TrainConfig):
+class TrainArguments(TrainConfig, DeviceArguments):
     """Train a super-resolution network on pictures and their degraded small versions."""
 
     preset: Literal["report", "best", "best-quantized"] = "report"
     """Settings to start from; flags change single ones."""
 
 
-def train(config: TrainConfig, *, verbose: int = 0) -> Network:
+def train(
+    config: TrainConfig,
+    *,
+    devices: Devices = ONE,
+    verbose: int = 0,
+    on_step: Callable[[Step], object] | None = None,
+) -> Network | None:
     """Trains into the run folder `config.out`, or goes on with it; returns the network.
+
+    Of several workers, all but the chief write nothing and return None.
+
+    Args:
+        config: the settings.
+        devices: what to train on; see `atelier.strategy.opened`.
+        verbose: as Keras' `fit` takes it.
+        on_step: called with each epoch, as `KeepRun` does.
 
     Raises:
         AtelierError: no pictures, nothing to start from, or a folder with another run.
     """
     if config.weight_bits and config.start is None:
         raise SettingsError("fixed point starts from a trained network: pass --start RUN")
+    devices.check(config.batch)
     start = None if config.start is None else Network.load(config.start)
+    # Counted now: when the training has ended, they may be gone.
+    counts = {folder.name: len(find_pictures([folder])) for folder in config.data}
     files = find_pictures(config.data)
     validation = {
         folder.name: data.pairs(
@@ -175,9 +194,9 @@ def train(config: TrainConfig, *, verbose: int = 0) -> Network:
         )
         for folder in config.validation
     }
-    run = RunFolder(config.out, config)
-    if run.finished:
-        return Network.load(config.out)
+    run = RunFolder(config.out, config, devices)
+    if devices.agree(run.finished):
+        return Network.load(config.out) if devices.chief else None
     pool = data.pairs(
         files,
         scale=config.scale,
@@ -186,31 +205,38 @@ def train(config: TrainConfig, *, verbose: int = 0) -> Network:
         seed=config.seed,
     )
     keras.utils.set_random_seed(config.seed)
-    model, formats = _trainee(config, start, pool)
-    model.compile(
-        keras.optimizers.Adam(
-            _learning_rate(config), use_ema=config.ema > 0, ema_momentum=config.ema or 0.99
-        ),
-        loss=_Inside(config.loss, config.margin * config.scale),
-        steps_per_execution=math.gcd(config.steps, 50),
-        jit_compile=False,
-    )
+    with devices.scope():
+        model, formats = _trainee(config, start, pool)
+        model.compile(
+            keras.optimizers.Adam(
+                _learning_rate(config), use_ema=config.ema > 0, ema_momentum=config.ema or 0.99
+            ),
+            loss=_Inside(config.loss, config.margin * config.scale),
+            steps_per_execution=math.gcd(config.steps, 50),
+            jit_compile=False,
+        )
     done = run.restore(model)
     if done < config.epochs:
-        model.fit(
+        devices.fit(
+            model,
             _batches(config, pool, range(done * config.steps, config.epochs * config.steps)),
             initial_epoch=done,
             epochs=config.epochs,
             steps_per_epoch=config.steps,
-            callbacks=[_Validate(validation, config.scale), KeepRun(run)],
-            shuffle=False,  # Batches come in the order of their steps.
+            callbacks=[_Validate(validation, config.scale), KeepRun(run, on_step)],
             verbose=verbose,
         )
     elif config.ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
+    if not devices.chief:
+        return None
     if config.network == "ours":
         model = collapse(model, config.network_config, formats)
-    card = _card(config, start, run, model, formats)
+    elif devices.count > 1:
+        weights = model.get_weights()
+        model = BASELINES[config.network](config.scale)
+        model.set_weights(weights)
+    card = _card(config, start, run, model, formats, counts)
     network = Network(model, card)
     run.finish(model, card)
     return network
@@ -342,7 +368,7 @@ def _inherit(model: keras.Model, start: Network) -> None:
         raise WeightsError("--start holds a network of another shape than the settings") from None
 
 
-def _card(config, start, run, model, formats) -> dict[str, object]:
+def _card(config, start, run, model, formats, counts: dict[str, int]) -> dict[str, object]:
     history = run.history()
     shape = dataclasses.asdict(config.network_config)
     card = {
@@ -351,10 +377,10 @@ def _card(config, start, run, model, formats) -> dict[str, object]:
         "parameters": model.count_params(),
         "degradation": config.degradation,
         "command": f"python -m superres.train {cli.as_flags(config)}",
-        "data": {folder.name: len(find_pictures([folder])) for folder in config.data},
+        "data": counts,
         "epochs": config.epochs,
         "seconds": round(sum(float(row["seconds"]) for row in history)),
-        "machine": machine(),
+        "machine": machine(run.devices),
         "psnr": {
             key.removeprefix("psnr_"): round(float(value), 3)
             for key, value in history[-1].items()
@@ -373,9 +399,13 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(TrainArguments, argv, prog="python -m superres.train", presets=PRESETS)
     if not arguments.data:
         raise SettingsError("give the folders of pictures to train on: --data FOLDER…")
-    with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        train(cli.settings(TrainConfig, arguments), verbose=2)
-    cli.say(f"trained: {arguments.out / 'model.keras'}")
+    with (
+        opened(arguments) as devices,
+        contextlib.redirect_stdout(sys.stderr),  # Where Keras prints its progress.
+    ):
+        train(cli.settings(TrainConfig, arguments), devices=devices, verbose=2)
+    if devices.chief:
+        cli.say(f"trained: {arguments.out / 'model.keras'}")
     return cli.DONE
 
 

@@ -181,7 +181,7 @@ class Workers:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    def finish(self, seconds: float = 400) -> list[str]:
+    def finish(self, seconds: float = 900) -> list[str]:
         """Until all have ended well; returns what each has said."""
         said = [process.communicate(timeout=seconds)[0] for process in self.processes]
         assert all(process.returncode == 0 for process in self.processes), "\n".join(said)
@@ -190,7 +190,8 @@ class Workers:
     def kill(self) -> None:
         for process in self.processes:
             process.kill()
-            process.communicate()
+            process.wait()
+            process.stdout.close()
 
 
 @pytest.fixture
