@@ -1,24 +1,34 @@
-"""Hyper-parameter sweeps: trials one after another, a table, a contact sheet, and resuming."""
+"""Hyper-parameter sweeps: trials, a table of them, a contact sheet, and resuming."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-import typing
+import math
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from atelier import cli
+from atelier.cluster import check_address
 from atelier.errors import OutputError, SettingsError
-from atelier.files import read_table, write_json, write_table
+from atelier.files import locked, read_bounded, read_table, write_json, write_table
 from atelier.images import load_image, save_image
+from atelier.progress import OnStep
+from atelier.search import draw_settings, parse_grid
 from atelier.sheets import contact_sheet
+from atelier.tuning import Asha, Cluster, Lost, Stopped, run_trials
 
 Config = TypeVar("Config")
+
+PLAN = "sweep.json"
+"""What a sweep's folder is known by."""
+
+JSON_BYTES = 100_000_000
+"""A plan larger than this is not one of ours."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,111 +41,217 @@ class TrialResult:
     """Numbers for the table."""
 
 
-def parse_grid(axes: Sequence[str], base: Config) -> list[dict[str, object]]:
-    """All combinations of a grid.
+@dataclasses.dataclass(frozen=True)
+class TrialRun:
+    """What a trial may know of the sweep that it is part of."""
 
-    Args:
-        axes: each FIELD=VALUE,VALUE…, a field of `base` (- and _ are the same). The value of a
-            field that holds several numbers is written 100:200.
-        base: the settings that the trials vary; values are read as the field's flag would be.
+    index: int
+    """Of the trial, from 0."""
+    out: Path
+    """The sweep's folder."""
+    on_step: OnStep
+    """To be called after each step of a trial that has some, with metrics named as the table's
+    columns. A trial that is stopped there ends by what this raises."""
 
-    Returns:
-        One dictionary of changed fields a trial, the last axis fastest.
+    def folder(self, name: str | None = None) -> Path:
+        """A folder for what the trial keeps beside its picture, such as a run folder.
 
-    Raises:
-        SettingsError: an axis that cannot be read, or settings that make no sense together.
-    """
-    known = {field.name for field in dataclasses.fields(base)}
-    names, values = [], []
-    for axis in axes:
-        name, _, listed = axis.partition("=")
-        name = name.strip().lstrip("-").replace("-", "_")
-        if not listed or name not in known:
-            raise SettingsError(
-                f"--grid takes FIELD=VALUE,VALUE with a field of the settings, not {axis!r}"
+        Args:
+            name: below the sweep's folder; the picture's when left out.
+
+        Raises:
+            OutputError: this host of a cluster does not see the sweep's folder.
+        """
+        if not (self.out / PLAN).exists():
+            raise OutputError(
+                f"{socket.gethostname()} does not see {self.out}, where trainings keep their runs; "
+                "choose an --out that all hosts of the cluster share"
             )
-        if name in names:
-            raise SettingsError(f"--grid names {name} twice")
-        names.append(name)
-        values.append([_read(base, name, value.strip()) for value in listed.split(",")])
-    changes = [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
-    for change in changes:
-        dataclasses.replace(base, **change)  # Settings that refuse each other are told here.
-    return changes
+        return self.out / (name or _picture(self.out, self.index).stem)
 
 
-def _read(base, name: str, value: str):
-    flag = "--" + name.replace("_", "-")
-    if isinstance(getattr(base, name), bool):
-        if value.lower() not in ("true", "false"):
-            raise SettingsError(f"{name} is true or false, not {value!r}")
-        return value.lower() == "true"
-    kind = typing.get_type_hints(type(base))[name]
-    # Names may hold colons themselves.
-    several = typing.get_origin(kind) is tuple and {*typing.get_args(kind)} <= {int, float, ...}
-    # The field alone: with the defaults of the others its value may make no sense.
-    axis = dataclasses.make_dataclass("Axis", [(name, kind)])
-    return getattr(cli.parse(axis, [flag, *(value.split(":") if several else [value])]), name)
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    """The flags that all sweeps share."""
+
+    grid: tuple[str, ...] = ()
+    """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another; with --samples
+    also FIELD=LOW..HIGH or FIELD=log:LOW..HIGH for numbers."""
+    samples: int | None = None
+    """Draw so many combinations at random, instead of taking all."""
+    sample_seed: int = 0
+    """Of that draw."""
+    cluster: str | None = None
+    """Run trials side by side on a Ray cluster: ray://HOST:PORT, or auto for the one that this
+    machine is part of, else its own cores. Left out, they run here, one after another."""
+    trial_cpus: int = 1
+    """Cores of the cluster a trial."""
+    trial_gpus: float = 0
+    """GPUs of the cluster a trial, or a part of one, such as 0.5."""
+    scheduler: Literal["asha"] | None = None
+    """asha stops trials of the cluster early that do worse than others as far on."""
+    metric: str | None = None
+    """What asha compares, a column of the table; left out, the first that the task measures."""
+    mode: Literal["min", "max"] | None = None
+    """Which values of it are better; left out, as is usual for it."""
+    grace: int | None = None
+    """Steps (a training's epochs, a picture's iterations) before asha stops a trial."""
+    json: bool = False
+    """Print each trial's row as a JSON object on standard output."""
+
+    def settings_to_try(self, base: object, default: Sequence[str] = ()) -> list[dict[str, object]]:
+        """For each trial the fields that differ from `base`.
+
+        Args:
+            base: the settings that the trials vary.
+            default: the grid, where none is given.
+
+        Raises:
+            SettingsError: a grid that cannot be read, or settings that make no sense together.
+        """
+        if self.samples is None:
+            return parse_grid(self.grid or default, base)
+        return draw_settings(self.grid or default, base, self.samples, self.sample_seed)
+
+    def where(self, metrics: Mapping[str, Literal["min", "max"]], grace: int = 1) -> Cluster | None:
+        """The cluster that trials run on; None for this process.
+
+        Args:
+            metrics: of the steps of a trial, with which of their values are better, the one to
+                compare by first; none for trials without steps.
+            grace: steps before a trial may be stopped, where nothing is said.
+
+        Raises:
+            SettingsError: flags that make no sense, or none together.
+        """
+        check_address(self.cluster)
+        needs = {"--metric": self.metric, "--mode": self.mode, "--grace": self.grace}
+        if self.scheduler is None:
+            for flag in (flag for flag, value in needs.items() if value is not None):
+                raise SettingsError(f"{flag} goes with --scheduler asha")
+        elif self.cluster is None:
+            raise SettingsError(
+                "--scheduler compares trials that run side by side: it goes with --cluster"
+            )
+        if self.trial_cpus < 1 or not 0 <= self.trial_gpus < math.inf:
+            raise SettingsError("--trial-cpus is at least 1, and --trial-gpus at least 0")
+        if self.trial_gpus > 1 and self.trial_gpus % 1:
+            raise SettingsError(f"--trial-gpus above 1 are whole, not {self.trial_gpus:g}")
+        if self.cluster is None:
+            return None
+        asha = None if self.scheduler is None else self._asha(metrics, grace)
+        return Cluster(self.cluster, self.trial_cpus, self.trial_gpus, asha)
+
+    def _asha(self, metrics: Mapping[str, Literal["min", "max"]], grace: int) -> Asha:
+        if not metrics:
+            raise SettingsError("--scheduler: these trials have no steps at which to stop")
+        metric = next(iter(metrics)) if self.metric is None else self.metric
+        if metric not in metrics:
+            raise SettingsError(f"--metric is one of {', '.join(metrics)}, not {metric!r}")
+        grace = grace if self.grace is None else self.grace
+        if grace < 1:
+            raise SettingsError(f"--grace must be at least 1, not {grace}")
+        return Asha(metric, self.mode or metrics[metric], grace)
 
 
 def run_sweep(
     base: Config,
     changes: Sequence[Mapping[str, object]],
-    trial: Callable[[Config], TrialResult],
+    trial: Callable[[Config, TrialRun], TrialResult],
     out: Path,
     *,
     inputs: Mapping[str, object] | None = None,
     on_trial: Callable[[int, int], bool | None] | None = None,
     columns: int | None = None,
+    cluster: Cluster | None = None,
 ) -> list[dict[str, str]]:
     """Runs a trial for each set of changes, in order, and keeps a table of them.
 
     The folder `out` holds sweep.json (what is swept), trials.csv (a row a finished trial),
     trial-NNN.png (its picture) and, at the end, contact_sheet.png. A sweep that was stopped, or
-    killed, goes on with the first trial that is missing. A trial that fails gets a row with its
-    error, and is tried again by the next run.
+    killed, goes on with the first trial that is missing, on a cluster or not. A trial that fails
+    gets a row with its error, and is tried again by the next run; one that was stopped early gets
+    one with how far it came (stopped_at), and is not.
 
     Args:
         base: settings, a dataclass.
         changes: for each trial the fields that differ from `base`.
-        trial: runs one trial.
+        trial: runs one trial. On a cluster, it is sent to other processes with all that it refers
+            to.
         out: the folder; made if missing.
         inputs: what the trials work on, to tell one sweep from another.
         on_trial: called before each trial with its index and their number; True ends the sweep.
         columns: of the contact sheet.
+        cluster: where to run trials side by side; this process, one after another, when left out.
 
     Returns:
         The rows of trials.csv, values as text.
 
     Raises:
-        OutputError: the folder holds another sweep, or cannot be written.
+        OutputError: the folder holds another sweep, another process works in it, or it cannot be
+            written.
+        AtelierError: as the trial raised it, or as `atelier.tuning.run_trials`. A `SettingsError`
+            of the trial is its row's.
     """
     plan = {
         "inputs": dict(inputs or {}),
         "settings": dataclasses.asdict(base),
         "trials": [dict(change) for change in changes],
     }
-    _claim(out, plan)
-    table = _Table(out / "trials.csv", sorted({name for change in changes for name in change}))
-    for index, change in enumerate(changes):
-        if on_trial is not None and on_trial(index, len(changes)):
-            break
-        picture = out / f"trial-{index:03d}.png"
-        if table.has(index) and picture.exists():
-            continue
+    with locked(out):
+        _claim(out, plan)
+        fields = sorted({name for change in changes for name in change})
+        table = _Table(out / "trials.csv", fields, len(changes))
+        work = _work(base, changes, trial, out)
+
+        def keep(index: int, outcome: TrialResult | str | Stopped | Lost) -> None:
+            change, image = changes[index], None
+            if isinstance(outcome, (str, Lost)):
+                reason = outcome if isinstance(outcome, str) else outcome.reason
+                table.add(index, change, {}, error=reason)
+                return
+            metrics, image = outcome.metrics, outcome.image
+            if isinstance(outcome, Stopped):
+                metrics = {**metrics, "stopped_at": outcome.at}
+            if image is not None:
+                save_image(_picture(out, index), image)
+            table.add(index, change, metrics)
+
+        def told(index: int) -> bool:
+            return on_trial is not None and bool(on_trial(index, len(changes)))
+
+        missing = [index for index in range(len(changes)) if not table.has(index)]
+        if cluster is not None and missing:
+            run_trials(cluster, work, missing, on_start=told, on_end=keep)
+        for index in range(len(changes)) if cluster is None else ():
+            if told(index):
+                break
+            if index in missing:
+                keep(index, work(index, lambda step: None))
+        shown = [row for row in table.rows if _picture(out, int(row["trial"])).exists()]
+        shown = [row for row in shown if not row.get("error")]
+        if shown:
+            images = [load_image(_picture(out, int(row["trial"]))) for row in shown]
+            labels = [_label(row, changes[int(row["trial"])]) for row in shown]
+            contact_sheet(images, labels, out / "contact_sheet.png", columns=columns)
+        return table.rows
+
+
+def _work(base, changes, trial, out: Path) -> Callable[[int, OnStep], TrialResult | str]:
+    """Runs the trial of an index; gives its result, or why its settings have none."""
+
+    def work(index: int, on_step: OnStep) -> TrialResult | str:
         try:
-            result = trial(dataclasses.replace(base, **change))
+            config = dataclasses.replace(base, **changes[index])
+            return trial(config, TrialRun(index, out, on_step))
         except (SettingsError, MemoryError) as error:
-            table.add(index, change, {}, error=" ".join(str(error).split()) or "out of memory")
-            continue
-        save_image(picture, result.image)
-        table.add(index, change, result.metrics)
-    finished = [row for row in table.rows if not row.get("error")]
-    if finished:
-        images = [load_image(out / f"trial-{int(row['trial']):03d}.png") for row in finished]
-        labels = [_label(row, changes[int(row["trial"])]) for row in finished]
-        contact_sheet(images, labels, out / "contact_sheet.png", columns=columns)
-    return table.rows
+            return " ".join(str(error).split()) or "out of memory"
+
+    return work
+
+
+def _picture(out: Path, index: int) -> Path:
+    return out / f"trial-{index:03d}.png"
 
 
 def report_trials(rows: Sequence[Mapping[str, str]], out: Path, *, as_json: bool) -> int:
@@ -152,19 +268,28 @@ def report_trials(rows: Sequence[Mapping[str, str]], out: Path, *, as_json: bool
             cli.print_json(row)
         if row.get("error"):
             cli.report(f"trial {row['trial']}: {row['error']}")
-    cli.say(f"{out / 'contact_sheet.png'}: {len(rows) - len(failed)} trials")
+    stopped = sum(bool(row.get("stopped_at")) for row in rows)
+    early = f", {stopped} of them stopped early" if stopped else ""
+    cli.say(f"{out / 'contact_sheet.png'}: {len(rows) - len(failed)} trials{early}")
     return cli.SOME_FAILED if failed else cli.DONE
 
 
 class _Table:
     """trials.csv, rewritten whole with each row."""
 
-    def __init__(self, path: Path, fields: Sequence[str]):
+    def __init__(self, path: Path, fields: Sequence[str], count: int):
         self.path, self.fields = path, list(fields)
         self.rows = [row for row in read_table(path, key="trial") if not row.get("error")]
+        known = {str(index) for index in range(count)}
+        if not all(row["trial"] in known and _is_number(row.get("loss") or 0) for row in self.rows):
+            raise OutputError(f"{path} is damaged; mend or delete it")
 
     def has(self, index: int) -> bool:
-        return any(row["trial"] == str(index) for row in self.rows)
+        """Whether a trial is done; one that was stopped early need not have a picture."""
+        row = next((row for row in self.rows if row["trial"] == str(index)), None)
+        if row is None:
+            return False
+        return bool(row.get("stopped_at")) or _picture(self.path.parent, index).exists()
 
     def add(self, index: int, change, metrics, error: str = "") -> None:
         row = {"trial": index, **change, **metrics, "error": error}
@@ -179,12 +304,12 @@ class _Table:
 
 
 def _claim(out: Path, plan: dict) -> None:
-    file = out / "sweep.json"
+    file = out / PLAN
     plan = json.loads(json.dumps(plan, default=str))
     if file.exists():
         try:
-            same = json.loads(file.read_text(encoding="utf-8")) == plan
-        except (OSError, ValueError):
+            same = json.loads(read_bounded(file, JSON_BYTES)) == plan
+        except (OSError, ValueError, RecursionError):
             same = False
         if not same:
             raise OutputError(f"{out} holds another sweep; choose another --out")
@@ -192,7 +317,19 @@ def _claim(out: Path, plan: dict) -> None:
         write_json(file, plan)
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _label(row: Mapping[str, str], change: Mapping[str, object]) -> str:
-    settings = ", ".join(f"{name} {row[name]}" for name in change) or f"trial {row['trial']}"
+    texts = {name: str(value) for name, value in change.items()}
+    for name, value in change.items():
+        if isinstance(value, float) and len(texts[name]) > 8:  # As if drawn at random.
+            texts[name] = f"{value:.4g}"
+    settings = ", ".join(map(" ".join, texts.items())) or f"trial {row['trial']}"
     measured = "loss" not in change and row.get("loss")  # Or the name of one, which is varied.
     return f"{settings}: loss {float(measured):.4g}" if measured else settings

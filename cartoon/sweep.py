@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,15 @@ import tyro
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.images import ImageSource, load_image, sample
-from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
+from atelier.search import parse_grid
+from atelier.sweep import (
+    SweepOptions,
+    TrialResult,
+    TrialRun,
+    report_trials,
+    run_sweep,
+)
+from atelier.tuning import Cluster
 from cartoon.config import PRESETS, REPORT, CartoonConfig, CutOutConfig, PortraitConfig
 from cartoon.cut_out import find_people
 from cartoon.evaluate import measure, numbers
@@ -27,7 +35,7 @@ DEFAULT_GRID = ("alpha=1e-12,1e-3,1e-1", "smallest=20,40,80")
 
 def sweep(
     image: ImageSource,
-    grid: Sequence[str] = DEFAULT_GRID,
+    grid: Sequence[str] | Sequence[Mapping[str, object]] = DEFAULT_GRID,
     *,
     out: Path,
     base: CartoonConfig = REPORT,
@@ -35,18 +43,21 @@ def sweep(
     cutting: CutOutConfig | None = None,
     name: str | None = None,
     on_trial: Callable[[int, int], bool | None] | None = None,
+    cluster: Cluster | None = None,
 ) -> list[dict[str, str]]:
     """Draws one picture with many settings, the cut-out being found once.
 
     Args:
         image: a path, a file's bytes, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
-        grid: FIELD=VALUE,VALUE… each; see `atelier.sweep.parse_grid`.
+        grid: FIELD=VALUE,VALUE… each; see `atelier.search.parse_grid`. Or for each trial the
+            fields that differ from `base`, such as `atelier.search.draw_settings` gives.
         out: the folder for trials.csv, a cartoon a trial and contact_sheet.png.
         base: settings that the grid varies.
         cut_out: whether people are cut out; else the whole picture is drawn.
         cutting: how they are cut out.
         name: of the picture, to tell one sweep from another; a path's own when left out.
         on_trial: see `atelier.sweep.run_sweep`.
+        cluster: likewise.
 
     Returns:
         The rows of trials.csv, values as text: ssim, log_mse, centroids and seconds a trial.
@@ -57,12 +68,12 @@ def sweep(
         SettingsError: a grid that cannot be read.
         WeightsError: the report's network, and no weights.
     """
-    changes = parse_grid(grid, base)
+    changes = list(grid) if grid and isinstance(grid[0], Mapping) else parse_grid(grid, base)
     cutting = (cutting or CutOutConfig()) if cut_out else None
     picture = load_image(image, alpha="keep")
     mask, found = (None, False) if cutting is None else find_people(picture, cutting)
 
-    def trial(config: CartoonConfig) -> TrialResult:
+    def trial(config: CartoonConfig, run: TrialRun) -> TrialResult:
         result = measure(picture, mask if found else None, config)
         measured = numbers(result.accuracy)
         metrics = {name: measured[name] for name in ("ssim", "log_mse")}
@@ -74,11 +85,11 @@ def sweep(
         "picture": name or path,
         "cut_out": None if cutting is None else dataclasses.asdict(cutting),
     }
-    return run_sweep(base, changes, trial, out, inputs=inputs, on_trial=on_trial)
+    return run_sweep(base, changes, trial, out, inputs=inputs, on_trial=on_trial, cluster=cluster)
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepArguments(PortraitConfig):
+class SweepArguments(SweepOptions, PortraitConfig):
     """Draw one picture with many settings, and compare.
 
     Writes trials.csv, a cartoon a trial and contact_sheet.png into the folder. The same command
@@ -93,9 +104,8 @@ class SweepArguments(PortraitConfig):
     """Settings that the grid varies."""
     grid: tuple[str, ...] = ()
     """What to vary: FIELD=VALUE,VALUE… for any of the drawing's settings, one after another, such
-    as alpha=1e-4,1e-3 smallest=40,80 canny=100:200,50:150; alpha and smallest when left out."""
-    json: bool = False
-    """Print each trial's row as a JSON object on standard output."""
+    as alpha=1e-4,1e-3 smallest=40,80 canny=100:200,50:150; with --samples also FIELD=LOW..HIGH or
+    FIELD=log:LOW..HIGH for numbers; alpha and smallest when left out."""
 
 
 @cli.command
@@ -106,13 +116,14 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"a sweep takes one picture, not {len(inputs)}")
     rows = sweep(
         inputs[0].source,
-        arguments.grid or DEFAULT_GRID,
+        arguments.settings_to_try(arguments.drawing, DEFAULT_GRID),
         out=arguments.out,
         base=arguments.drawing,
         cut_out=arguments.cut_out,
         cutting=arguments.cutting,
         name=inputs[0].name,
         on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        cluster=arguments.where({}),
     )
     return report_trials(rows, arguments.out, as_json=arguments.json)
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
+from atelier.progress import Step
+from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from classify.data import CLASSES, load_cifar10
 from classify.evaluate import evaluate
 from classify.train import BEST, REPORT, STRONG, TrainConfig, train
@@ -33,9 +34,13 @@ PRESETS = {
 }
 """Settings that the grid varies; `short` trains for some minutes."""
 
+MEASURED = {"accuracy": "max", "loss": "min"}
+"""What trials are compared by after each epoch, and which of its values are better: on the pictures
+to test with, and of the training."""
+
 
 @dataclasses.dataclass(frozen=True)
-class SweepArguments(TrainConfig):
+class SweepArguments(SweepOptions, TrainConfig):
     """Train one network for each of many settings, and compare.
 
     Writes trials.csv, a run folder and a confusion matrix a trial, and contact_sheet.png into the
@@ -46,10 +51,6 @@ class SweepArguments(TrainConfig):
     """The folder for the results."""
     preset: Literal["short", "strong", "best", "report"] = "short"
     """Settings that the grid varies; `short` trains each network for some minutes."""
-    grid: tuple[str, ...] = ()
-    """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another."""
-    json: bool = False
-    """Print each trial's row as a JSON object on standard output."""
 
 
 def draw_confusion(matrix: np.ndarray, side: int = 640) -> np.ndarray:
@@ -92,18 +93,17 @@ def main(argv: Sequence[str]) -> int:
     if not arguments.grid:
         raise SettingsError("give what to vary: --grid FIELD=VALUE,VALUE…")
     base = cli.settings(TrainConfig, arguments)
-    changes = parse_grid(arguments.grid, base)
+    changes = arguments.settings_to_try(base)
+    cluster = arguments.where(MEASURED)
     data = load_cifar10(arguments.data)
-    trial_number = 0
 
-    def on_trial(index: int, total: int) -> None:
-        nonlocal trial_number
-        trial_number = index
-        cli.say(f"trial {index + 1} of {total}")
+    def trial(config: TrainConfig, run: TrialRun) -> TrialResult:
+        def on_step(step: Step) -> None:
+            metrics = {"accuracy": step.metrics["val_accuracy"], "loss": step.metrics["loss"]}
+            run.on_step(dataclasses.replace(step, metrics=metrics))
 
-    def trial(config: TrainConfig) -> TrialResult:
-        folder = arguments.out / f"trial-{trial_number:03d}"
-        network = train(dataclasses.replace(config, out=folder), data=data)
+        config = dataclasses.replace(config, out=run.folder())
+        network = train(config, data=data, on_step=on_step)
         result = evaluate(network, data.test)
         metrics = {
             "accuracy": round(result.accuracy, 4),
@@ -119,7 +119,8 @@ def main(argv: Sequence[str]) -> int:
         trial,
         arguments.out,
         inputs={"data": data.source},
-        on_trial=on_trial,
+        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        cluster=cluster,
     )
     return report_trials(rows, arguments.out, as_json=arguments.json)
 

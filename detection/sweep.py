@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.images import load_image
-from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
+from atelier.progress import Step
+from atelier.search import parse_grid
+from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
+from atelier.tuning import Cluster
 from detection.draw import draw
 from detection.train import TrainConfig, read_data, train
 
 OUT = Path("runs/detection-sweep")
 
+MEASURED = {"ap": "max", "ap50": "max", "loss": "min"}
+"""What trials are compared by as they train, and which of its values are better."""
+
+REPORTED = {"ap": "val_ap", "ap50": "val_ap50", "loss": "loss"}
+"""What a training calls them; APs are not measured after each epoch."""
+
 
 @dataclasses.dataclass(frozen=True)
-class SweepArguments(TrainConfig):
+class SweepArguments(SweepOptions, TrainConfig):
     """Train one detector for each of many settings, and compare.
 
     Writes trials.csv, a run folder and a drawn picture a trial, and contact_sheet.png into the
@@ -30,22 +39,25 @@ class SweepArguments(TrainConfig):
 
     out: Path = OUT
     """The folder for the results."""
-    grid: tuple[str, ...] = ()
-    """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another."""
-    json: bool = False
-    """Print each trial's row as a JSON object on standard output."""
 
 
 def sweep(
-    base: TrainConfig, grid: Sequence[str], *, out: Path, verbose: int = 0
+    base: TrainConfig,
+    grid: Sequence[str] | Sequence[Mapping[str, object]],
+    *,
+    out: Path,
+    verbose: int = 0,
+    cluster: Cluster | None = None,
 ) -> list[dict[str, str]]:
     """Trains one detector for each setting of the grid.
 
     Args:
         base: settings that the grid varies.
-        grid: FIELD=VALUE,VALUE… each; see `atelier.sweep.parse_grid`.
+        grid: FIELD=VALUE,VALUE… each; see `atelier.search.parse_grid`. Or for each trial the
+            fields that differ from `base`, such as `atelier.search.draw_settings` gives.
         out: the folder for trials.csv, `runs/`, a picture a trial and contact_sheet.png.
         verbose: as Keras' `fit` takes it.
+        cluster: see `atelier.sweep.run_sweep`.
 
     Returns:
         The rows of trials.csv, values as text: ap, ap50 and seconds of each trial.
@@ -53,17 +65,21 @@ def sweep(
     Raises:
         AtelierError: a grid that cannot be read, no data, or a folder with another sweep.
     """
-    changes = parse_grid(grid, base)
+    changes = list(grid) if grid and isinstance(grid[0], Mapping) else parse_grid(grid, base)
     if any("out" in change for change in changes):
         raise SettingsError("--grid: each trial has a run folder of its own; out cannot vary")
 
-    def trial(config: TrainConfig) -> TrialResult:
+    def trial(config: TrainConfig, run: TrialRun) -> TrialResult:
+        def on_step(step: Step) -> None:
+            metrics = {name: step.metrics[key] for name, key in REPORTED.items()}
+            run.on_step(dataclasses.replace(step, metrics=metrics))
+
         varied = {name: getattr(config, name) for change in changes for name in change}
         name = ",".join(f"{key}={value}" for key, value in varied.items()) or "base"
-        folder = out / "runs" / name.replace("/", "-")
+        folder = run.folder(f"runs/{name.replace('/', '-')}")
         datasets = _, held_back = read_data(config)
         config = dataclasses.replace(config, out=folder)
-        detector = train(config, datasets=datasets, verbose=verbose)
+        detector = train(config, datasets=datasets, verbose=verbose, on_step=on_step)
         shown = load_image(max(held_back.items, key=lambda item: len(item.boxes)).image)
         drawn = draw(shown, detector.detect(shown).select(0.5), classes=detector.classes)
         scores = detector.card["validation"]
@@ -73,7 +89,7 @@ def sweep(
     inputs = {"data": list(base.data), "split": base.split}
     return run_sweep(
         base, changes, trial, out, inputs=inputs,
-        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"), cluster=cluster,
     )  # fmt: skip
 
 
@@ -83,7 +99,9 @@ def main(argv: Sequence[str]) -> int:
     if not arguments.grid:
         raise SettingsError("give what to vary: --grid FIELD=VALUE,VALUE…")
     base = cli.settings(TrainConfig, arguments)
-    rows = sweep(base, arguments.grid, out=arguments.out, verbose=0)
+    rows = sweep(
+        base, arguments.settings_to_try(base), out=arguments.out, cluster=arguments.where(MEASURED)
+    )
     return report_trials(rows, arguments.out, as_json=arguments.json)
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.images import find_pictures
-from atelier.sweep import TrialResult, parse_grid, report_trials, run_sweep
+from atelier.progress import Step
+from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from superres import data, degradation
 from superres.config import NetworkConfig
 from superres.networks import Network, apply
@@ -53,7 +54,7 @@ RECONSTRUCTION = tuple(
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepArguments(TrainConfig):
+class SweepArguments(SweepOptions, TrainConfig):
     """Train one network for each of many settings, and compare.
 
     Writes trials.csv, a run folder and a picture a trial, and contact_sheet.png into the folder.
@@ -64,12 +65,8 @@ class SweepArguments(TrainConfig):
     """The folder for the results."""
     preset: Literal["short", "best", "report"] = "short"
     """Settings that the grid varies; `short` trains each network for some minutes."""
-    grid: tuple[str, ...] = ()
-    """What to vary: FIELD=VALUE,VALUE… for any of the settings, one after another."""
     reconstruction: bool = False
     """The orders of kernels, residuals and interpolations that the report leaves open."""
-    json: bool = False
-    """Print each trial's row as a JSON object on standard output."""
 
 
 def picture_of(network: Network, folder: Path) -> np.ndarray:
@@ -92,20 +89,20 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError("give pictures to train on and a test set: --data F… --validation F…")
     if arguments.reconstruction == bool(arguments.grid):
         raise SettingsError("give either --grid FIELD=VALUE,VALUE… or --reconstruction")
+    if arguments.reconstruction and arguments.samples is not None:
+        raise SettingsError("--reconstruction tries all of its 16 networks; leave out --samples")
     base = cli.settings(TrainConfig, arguments)
     if arguments.reconstruction:  # Of the report's network, whichever the preset's is.
         base = dataclasses.replace(base, **cli.shallow_dict(NetworkConfig(scale=base.scale)))
-    changes = list(RECONSTRUCTION) if arguments.reconstruction else parse_grid(arguments.grid, base)
-    trial_number = 0
+    changes = list(RECONSTRUCTION) if arguments.reconstruction else arguments.settings_to_try(base)
+    measured = {folder.name: "max" for folder in reversed(base.validation)} | {"loss": "min"}
 
-    def on_trial(index: int, total: int) -> None:
-        nonlocal trial_number
-        trial_number = index
-        cli.say(f"trial {index + 1} of {total}")
+    def trial(config: TrainConfig, run: TrialRun) -> TrialResult:
+        def on_step(step: Step) -> None:
+            metrics = {name.removeprefix("psnr_"): value for name, value in step.metrics.items()}
+            run.on_step(dataclasses.replace(step, metrics=metrics))
 
-    def trial(config: TrainConfig) -> TrialResult:
-        folder = arguments.out / f"trial-{trial_number:03d}"
-        network = train(dataclasses.replace(config, out=folder))
+        network = train(dataclasses.replace(config, out=run.folder()), on_step=on_step)
         picture = picture_of(network, config.validation[-1])
         return TrialResult(picture, {**network.card["psnr"], "seconds": network.card["seconds"]})
 
@@ -115,7 +112,8 @@ def main(argv: Sequence[str]) -> int:
         trial,
         arguments.out,
         inputs={"data": arguments.data, "validation": arguments.validation},
-        on_trial=on_trial,
+        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        cluster=arguments.where(measured),
     )
     return report_trials(rows, arguments.out, as_json=arguments.json)
 

@@ -1,4 +1,4 @@
-"""Sweeps: the grid, the table, resuming, the contact sheet."""
+"""Sweeps: the table, resuming, the contact sheet, and the flags that they share."""
 
 import dataclasses
 import json
@@ -14,7 +14,10 @@ import pytest
 
 from atelier.errors import ImageError, OutputError, SettingsError
 from atelier.images import load_image
-from atelier.sweep import TrialResult, parse_grid, run_sweep
+from atelier.progress import Step
+from atelier.search import draw_settings
+from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
+from atelier.tuning import Asha, Cluster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Trials:
     def __init__(self, failing=None):
         self.asked, self.failing = [], dict(failing or {})
 
-    def __call__(self, config: Config) -> TrialResult:
+    def __call__(self, config: Config, run: TrialRun) -> TrialResult:
         self.asked.append((config.weight, config.steps))
         if self.asked[-1] in self.failing:
             raise self.failing[self.asked[-1]]
@@ -56,93 +59,6 @@ def sweep(out: Path, trial=None, changes=None, base=None, **options) -> list[dic
 
 def table(out: Path) -> list[str]:
     return (out / "trials.csv").read_text().split()
-
-
-# === parse_grid ===
-
-
-def test_the_last_axis_is_the_fastest():
-    assert parse_grid(["weight=0.5,2", "steps=3,4"], Config()) == CHANGES
-    assert [type(value) for value in parse_grid(["steps=3"], Config())[0].values()] == [int]
-
-
-def test_no_axis_is_one_trial_of_the_base():
-    assert parse_grid([], Config()) == [{}]
-
-
-@pytest.mark.parametrize(
-    ("axis", "values"),
-    [
-        ("weight=1e3,-1e-3, .5", [1000.0, -0.001, 0.5]),
-        ("kind=max, average", ["max", "average"]),
-        ("keep=true,False", [True, False]),
-        ("seed=None,7", [None, 7]),
-        ("out=a/b,c", [Path("a/b"), Path("c")]),
-        ("--steps=1", [1]),
-        ("pair=100:200, 50:150", [(100, 200), (50, 150)]),
-        ("sizes=1,2:.5:4", [(1.0,), (2.0, 0.5, 4.0)]),
-        ("layers=a:2,b", [("a:2",), ("b",)]),
-    ],
-)
-def test_values_are_read_as_flags_are(axis, values):
-    (name,) = parse_grid([axis], Config())[0]
-    assert [change[name] for change in parse_grid([axis], Config())] == values
-
-
-def test_hyphens_and_underscores_are_the_same():
-    @dataclasses.dataclass(frozen=True)
-    class Long:
-        """Settings."""
-
-        learning_rate: float = 1.0
-
-    assert parse_grid(["learning-rate=2"], Long()) == parse_grid(["learning_rate=2"], Long())
-
-
-@pytest.mark.parametrize(
-    ("axes", "words"),
-    [
-        (["weight"], "--grid takes FIELD=VALUE,VALUE with a field of the settings, not 'weight'"),
-        (["weight="], "not 'weight='"),
-        (["=1"], "not '=1'"),
-        ([""], "not ''"),
-        (["width=1"], "not 'width=1'"),
-        (["weight=1,x"], "--weight: could not convert string to float: 'x'"),
-        (["weight=1,,2"], "--weight: could not convert string to float: ''"),
-        (["steps=1.5"], "--steps: invalid literal for int"),
-        (["kind=min"], "'min'"),
-        (["pair=1:2,3"], "--pair"),
-        (["pair=1:2:3"], "3"),
-        (["pair=1:x"], "'x'"),
-        (["keep=perhaps"], "keep is true or false, not 'perhaps'"),
-        (["weight=1", "steps=2", "weight=3"], "--grid names weight twice"),
-    ],
-)
-def test_a_bad_axis_is_one_line(axes, words):
-    with pytest.raises(SettingsError) as caught:
-        parse_grid(axes, Config())
-    text = str(caught.value)
-    assert words in text
-    assert "\n" not in text
-    assert "--help" not in text  # There is no command named --grid to ask.
-
-
-def test_values_may_make_sense_with_the_base_alone():
-    @dataclasses.dataclass(frozen=True)
-    class Pair:
-        """Settings that need each other."""
-
-        width: int = 0
-        height: int = 0
-
-        def __post_init__(self):
-            if (self.width == 0) != (self.height == 0):
-                raise SettingsError("give both --width and --height, or neither")
-
-    assert parse_grid(["width=8,9"], Pair(1, 1)) == [{"width": 8}, {"width": 9}]
-    assert len(parse_grid(["width=8,9", "height=3"], Pair())) == 2
-    with pytest.raises(SettingsError, match="give both"):
-        parse_grid(["width=8"], Pair())
 
 
 # === run_sweep ===
@@ -178,7 +94,7 @@ def test_the_contact_sheet_shows_the_trials(tmp_path):
 
 
 def test_pictures_may_have_alpha_and_metrics_may_differ(tmp_path):
-    def trial(config):
+    def trial(config, run):
         alpha = np.zeros((4, 4, 4), np.uint8)
         return TrialResult(alpha, {"loss": 1.0} if config.steps == 3 else {"error_rate": 0.5})
 
@@ -195,7 +111,7 @@ def test_a_setting_may_be_called_loss(tmp_path):
 
         loss: str = "l1"
 
-    def trial(config):
+    def trial(config, run):
         return TrialResult(np.zeros((4, 4, 3), np.uint8), {"psnr": 30.0})
 
     rows = sweep(tmp_path, trial, [{"loss": "l1"}, {"loss": "l2"}], Config())
@@ -235,10 +151,10 @@ def test_a_sweep_goes_on_after_kill_9(tmp_path):
         "sys.path.insert(0, sys.argv[1])\n"
         "import test_sweep\n"
         "class Killed(test_sweep.Trials):\n"
-        "    def __call__(self, config):\n"
+        "    def __call__(self, config, run):\n"
         "        if len(self.asked) == 2:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().__call__(config)\n"
+        "        return super().__call__(config, run)\n"
         "test_sweep.sweep(Path(sys.argv[2]), Killed())\n"
     )
     here = str(Path(__file__).parent)
@@ -361,3 +277,108 @@ def test_a_folder_that_cannot_be_written_is_told_before_a_trial_runs(tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         sweep(tmp_path / "file", trial)
     assert not trial.asked
+
+
+# === What trials may know ===
+
+
+def test_a_trial_has_a_folder_and_may_tell_of_steps(tmp_path):
+    def trial(config, run):
+        assert run.folder() == tmp_path / f"trial-{run.index:03d}"
+        assert run.folder("runs/a") == tmp_path / "runs" / "a"
+        assert run.on_step(Step(1, 2, {"loss": 1.0})) is None
+        return TrialResult(np.zeros((4, 4, 3), np.uint8), {"index": run.index})
+
+    assert [row["index"] for row in sweep(tmp_path, trial)] == list("0123")
+
+
+def test_a_host_that_does_not_see_the_folder_says_so(tmp_path):
+    with pytest.raises(OutputError, match=r"does not see .*elsewhere.*that all hosts"):
+        TrialRun(0, tmp_path / "elsewhere", lambda step: None).folder()
+
+
+def test_drawn_numbers_are_short_on_the_sheet_and_whole_in_the_table(tmp_path, monkeypatch):
+    told = []
+    module = sys.modules["atelier.sweep"]
+    monkeypatch.setattr(
+        module, "contact_sheet", lambda images, labels, *_, **__: told.extend(labels)
+    )
+    changes = [{"weight": 0.12345678901234}, {"weight": 0.5}]
+    rows = sweep(tmp_path, changes=changes)
+    assert rows[0]["weight"] == "0.12345678901234"
+    assert told == ["weight 0.1235: loss 1.235", "weight 0.5: loss 5"]
+
+
+def test_the_report_counts_what_was_stopped(tmp_path, capsys):
+    rows = [{"trial": "0", "stopped_at": ""}, {"trial": "1", "stopped_at": "9"}]
+    assert report_trials(rows, tmp_path, as_json=False) == 0
+    assert "contact_sheet.png: 2 trials, 1 of them stopped early" in capsys.readouterr().err
+
+
+# === The flags ===
+
+MEASURED = {"loss": "min", "accuracy": "max"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, None),
+        ({"cluster": "auto"}, Cluster("auto")),
+        ({"cluster": "ray://host:1", "trial_cpus": 4}, Cluster("ray://host:1", 4)),
+        ({"cluster": "auto", "trial_gpus": 0.5}, Cluster("auto", 1, 0.5)),
+        (
+            {"cluster": "auto", "scheduler": "asha"},
+            Cluster("auto", asha=Asha("loss", "min", 7)),
+        ),
+        (
+            {"cluster": "auto", "scheduler": "asha", "metric": "accuracy", "grace": 2},
+            Cluster("auto", asha=Asha("accuracy", "max", 2)),
+        ),
+        (
+            {"cluster": "auto", "scheduler": "asha", "mode": "max"},
+            Cluster("auto", asha=Asha("loss", "max", 7)),
+        ),
+    ],
+)
+def test_flags_say_where_trials_run(flags, expected):
+    assert SweepOptions(**flags).where(MEASURED, grace=7) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"cluster": "host:1"}, "--cluster is auto or ray://HOST:PORT, not 'host:1'"),
+        ({"scheduler": "asha"}, "it goes with --cluster"),
+        ({"metric": "loss"}, "--metric goes with --scheduler asha"),
+        ({"mode": "min", "cluster": "auto"}, "--mode goes with --scheduler asha"),
+        ({"grace": 1, "cluster": "auto"}, "--grace goes with --scheduler asha"),
+        ({"trial_cpus": 0}, "--trial-cpus is at least 1"),
+        ({"trial_gpus": -1.0}, "--trial-gpus at least 0"),
+        ({"trial_gpus": 1.5}, "--trial-gpus above 1 are whole, not 1.5"),
+        (
+            {"cluster": "auto", "scheduler": "asha", "metric": "x"},
+            "--metric is one of loss, accuracy, not 'x'",
+        ),
+        ({"cluster": "auto", "scheduler": "asha", "grace": 0}, "--grace must be at least 1"),
+    ],
+)
+def test_flags_that_make_no_sense_are_one_line(flags, words):
+    with pytest.raises(SettingsError) as caught:
+        SweepOptions(**flags).where(MEASURED)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_trials_without_steps_cannot_be_stopped():
+    options = SweepOptions(cluster="auto", scheduler="asha")
+    with pytest.raises(SettingsError, match="no steps at which to stop"):
+        options.where({})
+
+
+def test_samples_are_drawn_from_the_grid_or_the_default():
+    base = Config()
+    assert SweepOptions().settings_to_try(base, ["steps=3,4"]) == [{"steps": 3}, {"steps": 4}]
+    drawn = SweepOptions(grid=("steps=1..99",), samples=5, sample_seed=3).settings_to_try(base)
+    assert drawn == draw_settings(["steps=1..99"], base, 5, 3)
+    assert len(SweepOptions(samples=1).settings_to_try(base, ["steps=3,4"])) == 1

@@ -178,3 +178,15 @@ def test_missing_and_several_pictures_are_one_line(picture, tmp_path, error_line
     assert main([str(picture), str(picture), "--out", out]) == 2
     assert "one picture, not 2" in error_line()
     assert not (tmp_path / "out").exists()
+
+
+def test_samples_are_drawn_and_there_is_nothing_to_stop_early(
+    picture, tmp_path, trials, error_line
+):
+    command = [str(picture), "--no-cut-out", "--out", str(tmp_path / "out")]
+    command += ["--grid", "smallest=16..80", "alpha=log:1e-4..1e-1", "--samples", "2"]
+    assert main(command) == 0
+    assert len({(config.smallest, config.alpha) for config in trials}) == 2
+    assert all(16 <= config.smallest <= 80 for config in trials)
+    assert main([*command, "--cluster", "auto", "--scheduler", "asha"]) == 2
+    assert "no steps at which to stop" in error_line()

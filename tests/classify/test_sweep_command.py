@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from atelier.images import load_image
+from atelier.progress import Step
 from classify import sweep
 from classify.evaluate import evaluate
 from classify.networks import Network
@@ -29,7 +30,7 @@ def trained(monkeypatch, network) -> list:
     """The settings of each network that would be trained, in order; one that is there is given."""
     seen = []
 
-    def train(config, data):
+    def train(config, data, **options):
         assert len(data.train) == 300
         seen.append(config)
         return network
@@ -72,10 +73,10 @@ def test_stopped_sweep_goes_on_where_it_was(quick, tmp_path, trained, monkeypatc
     command = [*quick, "--grid", "seed=1,2"]
     watched = sweep.train
 
-    def stopped(config, data):
+    def stopped(config, data, **options):
         if config.seed == 2:
             raise KeyboardInterrupt
-        return watched(config, data)
+        return watched(config, data, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "train", stopped)
@@ -98,10 +99,10 @@ def test_stopped_sweep_goes_on_where_it_was(quick, tmp_path, trained, monkeypatc
 def test_failed_trial_is_named_and_the_others_done(quick, tmp_path, trained, monkeypatch, capsys):
     real = sweep.train
 
-    def fails(config, data):
+    def fails(config, data, **options):
         if config.batch == 400:
             raise sweep.SettingsError("--batch 400 is more than there is")
-        return real(config, data)
+        return real(config, data, **options)
 
     monkeypatch.setattr(sweep, "train", fails)
     assert main([*quick, "--grid", "batch=400,20"]) == 1
@@ -178,3 +179,39 @@ def test_mistake_is_one_line(quick, tmp_path, trained, error_line, more, words):
     assert words in error_line()
     assert trained == []
     assert not (tmp_path / "out").exists()
+
+
+def test_trials_tell_of_their_epochs_by_the_names_of_the_table(
+    quick, network, tmp_path, monkeypatch
+):
+    told = []
+
+    def train(config, data, on_step):
+        on_step(Step(1, 4, {"accuracy": 0.9, "loss": 2.0, "val_accuracy": 0.5, "val_loss": 3.0}))
+        return network
+
+    def listen(base, changes, trial, out, **options):
+        out.mkdir()
+        (out / "sweep.json").touch()
+        trial(dataclasses.replace(base, **changes[0]), sweep.TrialRun(0, out, told.append))
+        return []
+
+    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(sweep, "run_sweep", listen)
+    assert main([*quick, "--grid", "seed=0..9", "--samples", "1"]) == 0
+    (step,) = told
+    assert step.metrics == {"accuracy": 0.5, "loss": 2.0}, "of the pictures to test with"
+
+
+@pytest.mark.soak
+def test_a_cluster_trains_on_data_that_is_sent_there(quick, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert main([*quick, "--epochs", "1", "--grid", "seed=1,2", "--cluster", "auto"]) == 0
+    rows = table(tmp_path)
+    assert [row["error"] for row in rows] == [""] * 2
+    for number, row in enumerate(rows):
+        network = Network.load(tmp_path / "out" / f"trial-00{number}")
+        assert row["accuracy"] == str(network.card["accuracy"])
+        assert network.card["seed"] == number + 1
+        assert (tmp_path / "out" / f"trial-00{number}.png").exists()

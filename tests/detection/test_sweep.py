@@ -1,12 +1,14 @@
 """`python -m detection.sweep`: a grid, a drawn picture a trial, and going on after a stop."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from atelier.images import load_image
+from atelier.progress import Step
 from detection import sweep
 from detection.annotations import read_dataset
 from detection.detections import Detections
@@ -145,3 +147,40 @@ def test_mistake_is_one_line(quick, tmp_path, trained, error_line, more, words):
 
 def test_results_have_a_folder_of_their_own():
     assert TrainConfig().out != OUT
+
+
+def test_trials_tell_of_their_epochs_by_the_names_of_the_table(
+    quick, trained, tmp_path, monkeypatch
+):
+    told = []
+    real = sweep.train
+
+    def train(config, on_step, **options):
+        on_step(Step(1, 4, {"val_ap": 0.5, "val_ap50": 0.75, "loss": 2.0, "box": 1.0}))
+        return real(config, **options)
+
+    def listen(base, changes, trial, out, **options):
+        out.mkdir()
+        (out / "sweep.json").touch()
+        trial(dataclasses.replace(base, **changes[0]), sweep.TrialRun(0, out, told.append))
+        return []
+
+    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(sweep, "run_sweep", listen)
+    assert main([*quick, "--grid", "seed=0..9", "--samples", "1"]) == 0
+    (step,) = told
+    assert step.metrics == {"ap": 0.5, "ap50": 0.75, "loss": 2.0}
+
+
+@pytest.mark.soak
+def test_a_cluster_trains_on_data_that_its_hosts_see(quick, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    more = ("--epochs", "1", "--batch", "8", "--grid", "seed=1,2", "--cluster", "auto")
+    assert main([*quick, *more]) == 0
+    rows = table(tmp_path)
+    assert [row["error"] for row in rows] == [""] * 2
+    for seed, row in enumerate(rows, start=1):
+        card = json.loads((tmp_path / "out" / "runs" / f"seed={seed}" / "card.json").read_text())
+        assert float(row["ap"]) == pytest.approx(card["validation"]["ap"] or 0, abs=1e-4)
+        assert (tmp_path / "out" / f"trial-00{seed - 1}.png").exists()

@@ -149,3 +149,79 @@ def test_killed_sweep_goes_on_where_it_was(tiny_features, files, trials):
     assert rows[: len(done)] == done
     assert [row["seed"] for row in rows] == list("123456")
     assert (files / "out" / "contact_sheet.png").exists()
+
+
+def test_samples_are_drawn_and_the_same_command_goes_on(tiny_features, files, trials):
+    grid = ("--grid", "content_weight=log:1e-3..1", "seed=0..9", "--samples", "3")
+    assert main(arguments(files, *grid)) == 0
+    assert len({config.content_weight for config in trials}) == 3
+    assert all(1e-3 <= config.content_weight <= 1 for config in trials)
+    assert main(arguments(files, *grid)) == 0
+    assert len(trials) == 3
+    assert main(arguments(files, *grid, "--sample-seed", "1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--grid", "style_weight=0.1..1"), "--grid style_weight is a range: pass --samples N"),
+        (("--samples", "0"), "--samples must be at least 1"),
+        (("--report", "--samples", "2"), "--report tries all of its seven settings"),
+        (("--cluster", "localhost"), "--cluster is auto or ray://HOST:PORT"),
+        (("--cluster", "ray://localhost:1"), "--cluster ray://localhost:1: no cluster answers"),
+        (("--scheduler", "asha"), "it goes with --cluster"),
+        (
+            ("--cluster", "auto", "--scheduler", "asha", "--grid", "style_weight=1,2"),
+            "losses at different style_weight cannot be compared",
+        ),
+    ],
+)
+def test_flags_of_search_and_cluster_that_make_no_sense_are_one_line(
+    files, error_line, more, message
+):
+    assert main(arguments(files, *more)) == 2
+    assert message in error_line()
+    assert not (files / "out" / "trials.csv").exists()
+
+
+@pytest.mark.soak
+def test_a_cluster_gives_the_same_table(files, monkeypatch, capfd):
+    """With the embedded network; only rounding differs, as sums are in another order."""
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    grid = ("--grid", "seed=1", "content_weight=0.02,0.1", "--precision", "float32")
+    assert main(arguments(files, *grid)) == 0
+    here = table(files)
+    pictures = [load_image(files / "out" / f"trial-00{n}.png").astype(int) for n in range(2)]
+    (files / "out").rename(files / "here")
+    capfd.readouterr()
+    assert main(arguments(files, *grid, "--cluster", "auto")) == 0
+    said = capfd.readouterr()
+    assert said.out == ""
+    first, second, last = said.err.splitlines()
+    assert {first, second} == {"trial 1 of 2", "trial 2 of 2"}
+    assert last == f"{files / 'out' / 'contact_sheet.png'}: 2 trials"
+    there = table(files)
+    for name in here[0]:
+        for row, other in zip(here, there, strict=True):
+            if name in ("loss", "content", "style", "variation"):
+                assert float(other[name]) == pytest.approx(float(row[name]), rel=1e-3)
+            elif name != "seconds":
+                assert other[name] == row[name]
+    for number, picture in enumerate(pictures):
+        other = load_image(files / "out" / f"trial-00{number}.png").astype(int)
+        assert abs(other - picture).max() <= 2
+
+
+@pytest.mark.soak
+def test_asha_stops_what_does_not_get_down(files, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    more = ("--iterations", "12", "--optimizer", "adam", "--grid", "learning_rate=4,1e-6,1e-7")
+    asha = ("--cluster", "auto", "--scheduler", "asha", "--trial-cpus", os.cpu_count())
+    assert main(arguments(files, *more, *asha)) == 0
+    rows = table(files)
+    assert [row["stopped_at"] for row in rows] == ["", "4", "4"]
+    assert [row["error"] for row in rows] == [""] * 3
+    assert float(rows[0]["loss"]) < float(rows[1]["loss"])
+    assert load_image(files / "out" / "trial-002.png").shape == (48, 48, 3)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ def trained(monkeypatch) -> list:
     seen = []
     real = sweep.train
 
-    def train(config):
+    def train(config, **options):
         seen.append(config)
-        return real(config)
+        return real(config, **options)
 
     monkeypatch.setattr(sweep, "train", train)
     return seen
@@ -76,7 +77,7 @@ def test_reconstruction_trains_the_reports_network_whatever_the_preset(
 ):
     asked = []
 
-    def train(config):
+    def train(config, **options):
         asked.append(config)
         raise sweep.SettingsError("not now")
 
@@ -115,10 +116,10 @@ def test_stopped_sweep_goes_on_where_it_was(quick, tmp_path, trained, monkeypatc
     command = [*quick, "--grid", "seed=1,2"]
     watched = sweep.train
 
-    def stopped(config):
+    def stopped(config, **options):
         if config.seed == 2:
             raise KeyboardInterrupt
-        return watched(config)
+        return watched(config, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "train", stopped)
@@ -198,3 +199,44 @@ def test_data_and_a_test_set_are_asked_for(error_line, pictures):
     for arguments in ([], ["--data", str(pictures)], ["--validation", str(pictures)]):
         assert main([*arguments, "--grid", "seed=1"]) == 2
         assert "--data F… --validation F…" in error_line()
+
+
+def test_trials_tell_of_their_epochs_by_the_names_of_the_table(quick, tmp_path, monkeypatch):
+    told = []
+
+    def listen(base, changes, trial, out, **options):
+        (out / "sweep.json").parent.mkdir(parents=True)
+        (out / "sweep.json").touch()
+        trial(dataclasses.replace(base, **changes[0]), sweep.TrialRun(0, out, told.append))
+        return []
+
+    monkeypatch.setattr(sweep, "run_sweep", listen)
+    assert main([*quick, "--epochs", "2", "--grid", "seed=1"]) == 0
+    assert [(step.number, step.total) for step in told] == [(1, 2), (2, 2)]
+    assert all(step.metrics["Set3"] > 5 and step.metrics["loss"] > 0 for step in told)
+
+
+def test_reconstruction_is_not_drawn_from(quick, error_line):
+    assert main([*quick, "--reconstruction", "--samples", "2"]) == 2
+    assert "leave out --samples" in error_line()
+
+
+@pytest.mark.soak
+def test_asha_stops_trainings_on_a_cluster(quick, tmp_path, monkeypatch):
+    """Run folders are as here; of what was stopped, the row has the last epoch's numbers."""
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    command = [*quick, "--epochs", "4", "--grid", "learning_rate=1e-2,1e-8,1e-9"]
+    # One after another.
+    asha = ["--cluster", "auto", "--scheduler", "asha", "--trial-cpus", str(os.cpu_count())]
+    assert main([*command, *asha]) == 0
+    rows = table(tmp_path)
+    assert [row["stopped_at"] for row in rows] == ["", "1", "1"]
+    folders = [tmp_path / "out" / f"trial-00{number}" for number in range(3)]
+    assert [(folder / "card.json").exists() for folder in folders] == [True, False, False]
+    with open(folders[1] / "history.csv", newline="") as lines:
+        (epoch,) = csv.DictReader(lines)
+    assert rows[1]["Set3"] == epoch["psnr_Set3"]
+    assert float(rows[0]["Set3"]) > float(rows[1]["Set3"])
+    assert not (tmp_path / "out" / "trial-001.png").exists()
+    assert load_image(tmp_path / "out" / "contact_sheet.png").shape[1] < 2 * 320, "of one"
