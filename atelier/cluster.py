@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def connected(address: str) -> Iterator[None]:
             if address == AUTO:
                 ray.init(include_dashboard=False, **options)
             else:
-                ray.init(address, **options)
+                # What it says of a connection that fails or ends, we say in our own line.
+                logging.getLogger("ray.util.client").setLevel(logging.CRITICAL)
+                with warnings.catch_warnings(action="ignore"):
+                    ray.init(address, **options)
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
             raise SettingsError(f"--cluster {address}: no cluster answers ({reason})") from None

@@ -25,7 +25,10 @@ class AtelierError(Exception):
 
     def __str__(self) -> str:
         text = one_line(super().__str__())
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+        if len(text) <= LONGEST:
+            return text
+        # What is wrong stands at the start, what to do about it at the end.
+        return f"{text[: LONGEST // 2]}…{text[1 - LONGEST // 2 :]}"
 
 
 class ImageError(AtelierError):

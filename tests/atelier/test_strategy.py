@@ -72,6 +72,7 @@ def test_mirrored_is_one_device(count, whole, on_workers, tmp_path, assert_same_
     assert_same_run(whole, folder)
 
 
+@pytest.mark.soak
 def test_workers_go_on_with_what_one_device_began(
     whole, small_training, on_workers, tmp_path, assert_same_run
 ):

@@ -387,6 +387,7 @@ def test_through_ray_client_and_when_the_cluster_goes(head, trials, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 2
+    assert said.count("\n") == 1, said
     (line,) = said.splitlines()
     assert line.startswith(f"error: --cluster {address} does not go on (")
     assert line.endswith("what was finished is kept, and the same command takes it up")

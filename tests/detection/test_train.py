@@ -182,6 +182,7 @@ def test_a_finished_run_is_left_as_it_is(run, tiny, detector, monkeypatch):
     assert again.card == detector.card
 
 
+@pytest.mark.soak
 def test_killed_run_goes_on_to_the_same_weights(
     run, tiny, detector, small, tmp_path, kill_after_an_epoch
 ):
