@@ -42,6 +42,8 @@ def connected(address: str) -> Iterator[None]:
     require([("ray", "cluster")])
     # Read when Ray is first imported: nothing leaves the machine unasked.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A call on a connection that has ended would start a cluster of this machine's own.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     # Without it, Ray warns of what a later version will do.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address != AUTO and _has_token():
@@ -63,7 +65,7 @@ def connected(address: str) -> Iterator[None]:
                 with warnings.catch_warnings(action="ignore"):
                     ray.init(address, **options)
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:160]
             raise SettingsError(f"--cluster {address}: no cluster answers ({reason})") from None
         finally:
             # Ray's own handler would end the command before it has put things in order.

@@ -179,13 +179,11 @@ def _attempt(parcel, indices, cluster: Cluster, on_start, on_end) -> None:
         for index, reason in ray.get(run):
             on_end(index, Lost(reason))
     finally:
-        # Where the connection is what has ended, Ray would start a cluster to ask there.
-        if ray.is_initialized():
-            with contextlib.suppress(Exception):
-                ray.get(controller.tidy.remote(), timeout=10)
-            with contextlib.suppress(Exception):
-                ray.kill(controller)
-                ray.kill(inbox)
+        with contextlib.suppress(Exception):  # The connection may be what has ended.
+            ray.get(controller.tidy.remote(), timeout=10)
+        with contextlib.suppress(Exception):
+            ray.kill(controller)
+            ray.kill(inbox)
 
 
 # === What is sent to the cluster ===
