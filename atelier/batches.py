@@ -20,13 +20,13 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from atelier import cli, errors
-from atelier.cluster import check_address, connected
+from atelier.cluster import check_address, connected, count_room
 from atelier.errors import AtelierError, ImageError, OutputError, SettingsError
 from atelier.files import refuse_existing
 from atelier.images import READABLE
 from atelier.manifest import Journal, Manifest
 from atelier.movies import VIDEOS
-from atelier.pool import count_actors, map_rows
+from atelier.pool import map_rows
 
 BLOCK = 64
 """Inputs that a worker is given at once, at most."""
@@ -209,7 +209,7 @@ def _work_through(
     bar = tqdm(total=len(jobs), leave=False, disable=not sys.stderr.isatty(), unit="input")
     with connected(arguments.cluster), bar:
         limits = {"cpus": arguments.worker_cpus, "gpus": arguments.worker_gpus}
-        workers = count_actors(**limits)
+        workers = count_room("worker", **limits)
         worker = functools.partial(
             Worker, factory, manifest.journals, arguments.overwrite, ATTEMPTS * workers
         )

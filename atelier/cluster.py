@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import signal
@@ -77,6 +78,34 @@ def connected(address: str) -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def count_room(user: str, cpus: int = 1, gpus: float = 0) -> int:
+    """How many workers or trials the cluster that is connected has room for, if it is free; at
+    least 1.
+
+    Args:
+        user: worker or trial, as in the flags that say what it takes.
+        cpus: cores of one.
+        gpus: GPUs of one, or a part of one.
+
+    Raises:
+        SettingsError: no host of it is large enough for one.
+    """
+    import ray
+
+    hosts = [host["Resources"] for host in ray.nodes() if host["Alive"]]
+    rooms = [
+        min(host.get("CPU", 0) // cpus, host.get("GPU", 0) // gpus if gpus else math.inf)
+        for host in hosts
+    ]
+    if not any(rooms):
+        wanted = f"{cpus} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+        raise SettingsError(
+            f"no host of the cluster has {wanted} for a {user}; lower --{user}-cpus or "
+            f"--{user}-gpus"
+        )
+    return int(sum(rooms))
 
 
 def _has_token() -> bool:

@@ -9,13 +9,13 @@ of its progress stays in the cluster's logs.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from atelier.errors import AtelierError, SettingsError
+from atelier.cluster import count_room
+from atelier.errors import AtelierError
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -25,28 +25,6 @@ START_DEATHS = 3
 
 _MESSAGE = 1 << 20
 """Bytes of rows that are sent to the feeder at once, about."""
-
-
-def count_actors(*, cpus: int = 1, gpus: float = 0) -> int:
-    """How many actors the cluster that is connected has room for, if it is free; at least 1.
-
-    Raises:
-        SettingsError: no host of it is large enough for one.
-    """
-    import ray
-
-    hosts = [host["Resources"] for host in ray.nodes() if host["Alive"]]
-    rooms = [
-        min(host.get("CPU", 0) // cpus, host.get("GPU", 0) // gpus if gpus else math.inf)
-        for host in hosts
-    ]
-    if not any(rooms):
-        wanted = f"{cpus} cores" + (f" and {gpus:g} GPUs" if gpus else "")
-        raise SettingsError(
-            f"no host of the cluster has {wanted} for a worker; lower --worker-cpus or "
-            "--worker-gpus"
-        )
-    return int(sum(rooms))
 
 
 def map_rows(
@@ -59,7 +37,7 @@ def map_rows(
     """The results of all rows, as they come, within `atelier.cluster.connected`.
 
     An actor that dies is replaced, and its row given to another. Memory is bounded by the rows, the
-    results under way, and `count_actors` actors.
+    results under way, and as many actors as the cluster has room for.
 
     Args:
         factory: makes the function, once in each actor. It is pickled with all that it refers to,
@@ -84,7 +62,7 @@ def map_rows(
         feeder = ray.remote(num_cpus=0)(_Feeder).remote()
         for chunk in _chunks(pickled):
             ray.get(feeder.add.remote(chunk))
-        actors = min(len(rows), count_actors(cpus=cpus, gpus=gpus))
+        actors = min(len(rows), count_room("worker", cpus, gpus))
         ray.get(feeder.start.remote((parcel, os.getcwd(), cpus, gpus), actors, START_DEATHS))
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise AtelierError(f"the cluster does not take the work: {_reason(error)}") from None

@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from atelier.cluster import connected
-from atelier.errors import AtelierError, SettingsError
+from atelier.cluster import connected, count_room
+from atelier.errors import AtelierError
 from atelier.progress import OnStep, Step
 
 RETRIES = 3
@@ -104,7 +104,7 @@ def run_trials(
     with connected(cluster.address):
         import ray
 
-        _check_size(cluster)
+        count_room("trial", cluster.cpus, cluster.gpus)
         # Sent as code, not by name: what comes by name brings TensorFlow along, which neither the
         # inbox nor the controller needs, and which trials are to set up first.
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -138,19 +138,6 @@ def run_trials(
             ) from None
         finally:
             ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-
-
-def _check_size(cluster: Cluster) -> None:
-    import ray
-
-    hosts = [host["Resources"] for host in ray.nodes() if host["Alive"]]
-    if not any(
-        host.get("CPU", 0) >= cluster.cpus and host.get("GPU", 0) >= cluster.gpus for host in hosts
-    ):
-        wanted = f"{cluster.cpus} cores" + (f" and {cluster.gpus:g} GPUs" if cluster.gpus else "")
-        raise SettingsError(
-            f"no host of the cluster has {wanted} for a trial; lower --trial-cpus or --trial-gpus"
-        )
 
 
 def _attempt(parcel, indices, cluster: Cluster, on_start, on_end) -> None:

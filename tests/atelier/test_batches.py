@@ -229,7 +229,7 @@ def command(monkeypatch, tmp_path):
 
     monkeypatch.setattr(batches, "map_rows", map_rows)
     monkeypatch.setattr(batches, "connected", contextlib.nullcontext)
-    monkeypatch.setattr(batches, "count_actors", lambda **limits: 2)
+    monkeypatch.setattr(batches, "count_room", lambda user, **limits: 2)
     told = []
 
     def run(*inputs, at_end=None, tables=(), **settings) -> int:
