@@ -47,10 +47,10 @@ def connected(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     # Without it, Ray warns of what a later version will do.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address != AUTO and _has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # As `ray start` and auto do themselves.
     import ray
 
+    if address != AUTO:
+        _use_token(ray)
     ours = not ray.is_initialized()
     if ours:
         terminate = signal.getsignal(signal.SIGTERM)
@@ -108,10 +108,13 @@ def count_room(user: str, cpus: int = 1, gpus: float = 0) -> int:
     return int(sum(rooms))
 
 
-def _has_token() -> bool:
-    """Whether there is what Ray's clusters ask for, at the places where Ray looks."""
+def _use_token(ray) -> None:
+    """Sends the token that this machine has, if any, as Ray itself does for auto alone."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token")
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or os.path.exists(path)
+    known = os.environ.get("RAY_AUTH_TOKEN") or os.path.exists(path)
+    if known and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        ray._raylet.Config.initialize("")  # Ray has read it when it was imported, maybe long ago.
 
 
 @contextlib.contextmanager

@@ -1,7 +1,10 @@
 """The connection to Ray: addresses, and what is said where there is none."""
 
 import importlib.util
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +34,34 @@ def test_no_cluster_there_is_one_line_at_once(address):
     ):
         pass
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+PROGRAM = """
+import ray  # As in a notebook that has used it before.
+from atelier.cluster import connected
+from atelier.errors import SettingsError
+
+try:
+    with connected("ray://127.0.0.1:1"):
+        pass
+except SettingsError as error:
+    print(error)
+with connected("auto"):
+    print(ray.get(ray.put("connected")))
+"""
+
+
+def test_after_a_cluster_that_did_not_answer_another_does(tmp_path):
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    # Not a cluster that happens to run on this machine.
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_ADDRESS": "local"}
+    environment.pop("RAY_AUTH_MODE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert "no cluster answers" in done.stdout
+    assert done.stdout.endswith("\nconnected\n"), done.stderr
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):

@@ -294,7 +294,7 @@ def start_driver(notes: Path, out: Path, seconds: float, address: str = "auto"):
     # Not a cluster that happens to run on this machine.
     environment = {**os.environ, "PYTHONPATH": str(here.parents[1]), "RAY_ADDRESS": "local"}
     if address != "auto":  # As `connected` does, but this program has imported Ray by then.
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_ENABLE_AUTO_CONNECT": "0"}
+        environment["RAY_ENABLE_AUTO_CONNECT"] = "0"
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *map(str, words)],
         env=environment,

@@ -150,10 +150,16 @@ class Visitor:
         return text
 
     def set(self, slider: str, value: float) -> None:
-        """Types a slider's value, and lets go of it."""
+        """Types a slider's value, and lets go of it; once more if settings that have only just
+        opened did not take it."""
         field = self.tab.get_by_label(f"number input for {slider}", exact=True)
-        field.fill(str(value))
-        field.press("Enter")
+        handle = self.tab.get_by_label(f"range slider for {slider}", exact=True)
+        end = time.monotonic() + SLOW / 1000
+        while handle.input_value() != str(value):
+            assert time.monotonic() < end, f"{slider} stays at {handle.input_value()}"
+            field.fill(str(value))
+            field.press("Enter")
+            self.page.wait_for_timeout(100)
 
     def choose(self, label: str) -> None:
         """Picks one of several, by its label."""
