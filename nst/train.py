@@ -27,7 +27,7 @@ import tensorflow as tf
 from keras import ops
 
 from atelier import cli
-from atelier.errors import SettingsError
+from atelier.errors import SettingsError, WeightsError
 from atelier.features import VGG19_LITE
 from atelier.images import find_pictures
 from atelier.runs import KeepRun, RunFolder, machine
@@ -238,10 +238,18 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
     # Counted now: when the training has ended, they may be gone.
     counts = [f"{folder.name}: {len(find_pictures([folder]))} photos" for folder in config.data]
     teacher, trunk = load_teacher(config.teacher)
-    run = RunFolder(config.out, config)
     keras.utils.set_random_seed(config.seed)
     student = VGG(**VGG19_LITE, name="vgg19_lite")
     model = Distiller(student, teacher)
+    for (name, wanted), taught in zip(
+        student.projections.items(), model.teacher.outputs, strict=True
+    ):
+        if taught.shape[-1] < wanted:
+            raise WeightsError(
+                f"{config.teacher}: too narrow a teacher: {taught.shape[-1]} channels at {name}, "
+                f"where the student learns {wanted:,}"
+            )
+    run = RunFolder(config.out, config)
     total = config.epochs * config.steps
 
     def batches(first: int, last: int, pictures=None) -> tf.data.Dataset:

@@ -113,6 +113,7 @@ def test_it_learns_red_ellipses(people, tmp_path):
     assert train(config).card["mean_iou"]["person, not refined"] > 0.6
 
 
+@pytest.mark.soak
 def test_killed_run_goes_on_to_the_same_weights(run, tiny, tmp_path, kill_after_an_epoch):
     config = dataclasses.replace(tiny, out=tmp_path / "killed")
     kill_after_an_epoch([sys.executable, "-m", "cartoon.train", *flags(config)], config.out)

@@ -284,6 +284,7 @@ def flags(config: TrainConfig, data) -> list[str]:
     )
 
 
+@pytest.mark.soak
 def test_killed_run_goes_on_to_the_same_weights(
     tiny, official, drawn, tmp_path, kill_after_an_epoch
 ):

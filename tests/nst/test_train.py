@@ -211,6 +211,18 @@ def test_bad_teacher_is_one_line(config, tmp_path, error_line):
     assert "bad.npz" in error_line()
 
 
+def test_teacher_narrower_than_what_is_learnt_is_one_line(config, monkeypatch, error_line):
+    wide = TINY | {"projections": TINY["projections"] | {TAPS[2]: 10_000}}
+    monkeypatch.setattr(train, "VGG19_LITE", wide)
+    arguments = ["--data", str(config.data[0]), "--teacher", config.teacher]
+    assert main([*arguments, "--out", str(config.out)]) == 2
+    line = error_line()
+    assert (
+        "too narrow a teacher: 7 channels at block3_conv1, where the student learns 10,000" in line
+    )
+    assert not config.out.exists()
+
+
 def test_no_photos_is_one_line(config, tmp_path, error_line):
     (tmp_path / "empty").mkdir()
     assert main(["--data", str(tmp_path / "empty"), "--teacher", config.teacher]) == 2
