@@ -4,12 +4,9 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -504,42 +501,12 @@ def test_workers_that_cannot_start_end_the_command(start, tmp_path):
     assert "workers died as they loaded the model" in line
 
 
-@pytest.fixture
-def head(tmp_path_factory):
-    """A cluster that runs already; gives its address for Ray Client."""
-    with contextlib.ExitStack() as taken:
-        ports = []
-        for _ in range(2):
-            listener = taken.enter_context(contextlib.closing(socket.socket()))
-            listener.bind(("", 0))
-            ports.append(listener.getsockname()[1])
-    folder = tempfile.mkdtemp(prefix="ray-")  # Short, as names of sockets must be.
-    command = [
-        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
-        *(f"--port={ports[0]}", f"--ray-client-server-port={ports[1]}", f"--temp-dir={folder}"),
-        *("--num-cpus=3", "--include-dashboard=false", "--disable-usage-stats"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", ports[1]), timeout=1).close()
-            break
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    yield f"ray://127.0.0.1:{ports[1]}"
-    process.terminate()
-    process.wait(60)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.soak
 def test_a_cluster_that_runs_is_used_and_goes_on(start, head, tmp_path):
-    assert end(start("--kill", "07", cluster=head))[0] == 0
+    assert end(start("--kill", "07", cluster=head.address))[0] == 0
     names = [name for name, _ in calls(tmp_path)]
     assert sorted(names) == NAMES
-    code, _, said = end(start("--kill", "07", cluster=head, inputs=[*NAMES, "new"]))
+    code, _, said = end(start("--kill", "07", cluster=head.address, inputs=[*NAMES, "new"]))
     assert code == 0
     assert "36 of 37 inputs are done already" in said
     assert [name for name, _ in calls(tmp_path)][len(NAMES) :] == ["new"]

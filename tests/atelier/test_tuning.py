@@ -4,16 +4,12 @@ Their trials are cheap: what is tried here is who runs them. Each process that r
 seconds to start, since what comes back is of a package that imports TensorFlow.
 """
 
-import contextlib
 import csv
 import dataclasses
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -323,6 +319,8 @@ def test_a_driver_that_is_stopped_goes_on_with_what_is_missing(trials, tmp_path,
         _, said = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.wait()
+        process.stderr.close()
     codes = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
     assert process.returncode == codes[number]
     if number != signal.SIGKILL:
@@ -338,47 +336,10 @@ def test_a_driver_that_is_stopped_goes_on_with_what_is_missing(trials, tmp_path,
     assert (out / "contact_sheet.png").exists()
 
 
-@pytest.fixture
-def head():
-    """The address of a cluster of its own, for Ray Client."""
-    with contextlib.ExitStack() as taken:
-        free = [taken.enter_context(contextlib.closing(socket.socket())) for _ in range(2)]
-        for listener in free:
-            listener.bind(("", 0))
-        port, client_port = (listener.getsockname()[1] for listener in free)
-    words = "start --head --block --num-cpus=2 --include-dashboard=false --disable-usage-stats "
-    words += f"--port={port} --ray-client-server-port={client_port}"
-    # Names of sockets are short: pytest's own folders are too long for them.
-    folder = tempfile.mkdtemp(prefix="ray-")
-    ray_command = Path(sys.executable).with_name("ray")
-    process = subprocess.Popen(
-        [ray_command, *words.split(), f"--temp-dir={folder}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield f"ray://127.0.0.1:{client_port}", process
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.soak
 def test_through_ray_client_and_when_the_cluster_goes(head, trials, tmp_path):
     address, server = head
     out = tmp_path / "out"
-    host, port = address.removeprefix("ray://").split(":")
-
-    def listens() -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return True
-        return False
-
-    wait_for(listens, server)
     process = start_driver(trials.notes, out, 600, address)
     try:
         wait_for(lambda: (out / "trials.csv").exists() and len(table(out)) == 2, process)
@@ -386,6 +347,8 @@ def test_through_ray_client_and_when_the_cluster_goes(head, trials, tmp_path):
         _, said = process.communicate(timeout=120)
     finally:
         process.kill()
+        process.wait()
+        process.stderr.close()
     assert process.returncode == 2
     assert said.count("\n") == 1, said
     (line,) = said.splitlines()

@@ -74,6 +74,12 @@ def shapes(tmp_path_factory) -> Path:
     return draw_shapes(tmp_path_factory.mktemp("shapes") / "shapes", 7)
 
 
+@pytest.fixture(scope="session")
+def few_shapes(tmp_path_factory) -> Path:
+    """Likewise four, three of which are trained on."""
+    return draw_shapes(tmp_path_factory.mktemp("shapes") / "few", 4)
+
+
 @pytest.fixture
 def small(monkeypatch):
     """Makes of `lite` a network for pictures of 96 pixels, which trains in seconds."""

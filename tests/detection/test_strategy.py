@@ -39,15 +39,37 @@ def test_parts_of_a_batch_have_losses_that_add_up_to_the_whole(rng):
 
 
 @pytest.fixture
-def command(shapes):
-    """Gives the flags of a small training; its batches of 3 are shares of 1 and 2."""
+def assert_several_are_one(on_workers, tmp_path, assert_same_run):
+    """Trains on one device and on several, in batches of 3, which are shares of 1 and 2; fails
+    unless losses and weights are the same, but for tolerances as of `assert_same_run`."""
 
-    def words(out, *flags) -> list[str]:
-        numbers = {"epochs": 4, "batch": 3, "side": 128, "min-size": 96, "validate-every": 4}
-        settings = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
-        return ["--data", str(shapes), "--out", str(out), *settings, *flags]
+    def check(data, strategy, *flags, **tolerances) -> None:
+        one, several = tmp_path / "one", tmp_path / "several"
 
-    return words
+        def words(out, *more) -> list[str]:
+            numbers = ("--batch", "3", "--side", "128", "--min-size", "96")
+            return ["--data", str(data), "--out", str(out), *numbers, *flags, *more]
+
+        assert module.main(words(one)) == 0
+        command = [sys.executable, "-m", "detection.train"]
+        command += words(several, *STRATEGIES[strategy])
+        said = on_workers(command, alone=strategy == "mirrored").finish()
+        assert "trained: " in said[0]
+        assert_same_run(one, several, **tolerances)
+        assert len(list((several / "samples").iterdir())) == 1
+
+    return check
+
+
+# Which of two proposals with all but the same score comes first hangs on rounding, and with it what
+# the second stage learns from: two runs on one device differ by as much.
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_step_on_several_devices_is_that_on_one(strategy, few_shapes, assert_several_are_one):
+    second_stage = dict.fromkeys(("class", "box", "loss", "val_loss", "state"), 1e-2)
+    assert_several_are_one(few_shapes, strategy, "--epochs", "1", tolerance=1e-4, **second_stage)
 
 
 @pytest.mark.soak
@@ -55,17 +77,6 @@ def command(shapes):
     ("strategy", "scheme"),
     [("mirrored", "approximate"), ("mirrored", "alternating"), ("multiworker", "approximate")],
 )
-def test_several_devices_are_one(strategy, scheme, command, on_workers, tmp_path, assert_same_run):
-    one, several = tmp_path / "one", tmp_path / "several"
-    flags = ("--scheme", scheme)
-    assert module.main(command(one, *flags)) == 0
-    words = [
-        sys.executable,
-        "-m",
-        "detection.train",
-        *command(several, *flags, *STRATEGIES[strategy]),
-    ]
-    said = on_workers(words, alone=strategy == "mirrored").finish()
-    assert "trained: " in said[0]
-    assert_same_run(one, several, 1e-4)
-    assert len(list((several / "samples").iterdir())) == 1
+def test_several_devices_go_the_way_of_one(strategy, scheme, shapes, assert_several_are_one):
+    flags = ("--scheme", scheme, "--epochs", "4", "--validate-every", "4")
+    assert_several_are_one(shapes, strategy, *flags, tolerance=5e-2)

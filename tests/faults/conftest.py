@@ -173,10 +173,10 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Disk]:
-    """A disk of 64 MB."""
+    """A disk of 512 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    _root_may("mount", "-t", "tmpfs", "-o", "size=64m", "none", str(folder))
+    _root_may("mount", "-t", "tmpfs", "-o", "size=512m", "none", str(folder))
     yield Disk(folder)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 

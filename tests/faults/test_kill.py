@@ -53,8 +53,10 @@ def test_killed_sweep_goes_on_to_the_same_table(task, sweep, launch, here, look,
     running = launch(sweep(task, broken))
     running.wait_until((broken / "trials.csv").exists)
     running.kill()
-    kept = {name: data for name, data in look.tree(broken).items() if name.startswith("trial-00")}
+    done = tuple(f"trial-00{row['trial']}" for row in look.rows(broken / "trials.csv"))
+    kept = {name: data for name, data in look.tree(broken).items() if name.startswith(done)}
     assert here(sweep(task, broken)).code == 0
+    assert kept
     assert kept.items() <= look.tree(broken).items()
     expected, found = (look.rows(folder / "trials.csv") for folder in (whole, broken))
     for row, other in zip(expected, found, strict=True):
