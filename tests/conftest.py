@@ -21,6 +21,10 @@ matplotlib.use("Agg")
 
 ROOT = Path(__file__).parent.parent
 
+# In a shell's background Ctrl-C is ignored, also by all that is started there; not by these tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
