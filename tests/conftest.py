@@ -143,6 +143,13 @@ def assert_same_run():
     return check
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Keras' cache, empty. Keras reads KERAS_HOME when it is imported, so that is too late here."""
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    return tmp_path / "models"
+
+
 @pytest.fixture(scope="session")
 def free_ports():
     """Gives numbers of ports that nobody listens on."""

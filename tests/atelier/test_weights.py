@@ -168,13 +168,6 @@ def serve():
         gc.collect()
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Keras' cache, empty. Keras reads KERAS_HOME when it is imported, so that is too late here."""
-    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
-    return tmp_path / "models"
-
-
 def test_a_file_is_fetched_once(cache, capsys):
     with serve() as (address, asked):
         url = f"{address}/net.h5"

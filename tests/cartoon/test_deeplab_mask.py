@@ -367,7 +367,7 @@ def test_a_folder_of_pictures_loads_the_network_once(monkeypatch, reduced, namer
 
 
 @pytest.fixture
-def published(monkeypatch, reduced, tmp_path):
+def published(monkeypatch, reduced, cache, tmp_path):
     """A checkpoint on a server on this machine; gives its state, and the list of requests."""
     state, asked = state_of(reduced()), []
 
@@ -387,16 +387,13 @@ def published(monkeypatch, reduced, tmp_path):
     prefix = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
     monkeypatch.setattr(deeplab_weights, "URL", f"http://127.0.0.1:{server.server_port}/net.pth")
     monkeypatch.setattr(deeplab_weights, "SHA256_PREFIX", prefix)
-    # Keras reads KERAS_HOME when it is imported, so that is too late here.
-    (tmp_path / "home").mkdir()
-    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path / "home"))
     yield state, asked
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_a_published_checkpoint_is_fetched_once(published, reduced, photo, tmp_path):
+def test_a_published_checkpoint_is_fetched_once(published, reduced, photo, cache):
     state, asked = published
     model = reduced()
     load_torchvision(model, state)
@@ -406,7 +403,7 @@ def test_a_published_checkpoint_is_fetched_once(published, reduced, photo, tmp_p
         module._loaded.cache_clear()
     assert asked == ["GET /net.pth HTTP/1.1"]
 
-    cached = tmp_path / "home" / "models" / "net.pth"
+    cached = cache / "net.pth"
     cached.write_bytes(cached.read_bytes()[:5000])
     np.testing.assert_array_equal(deeplab_mask(photo, classes="person"), expected)
     assert len(asked) == 2

@@ -6,7 +6,6 @@ import http.server
 import threading
 import types
 
-import keras
 import pytest
 
 from atelier import features
@@ -46,14 +45,6 @@ def server():
     gc.collect()
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Keras' cache, empty. Keras reads KERAS_HOME when it is imported, so that is too late here."""
-    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
-    (tmp_path / "models").mkdir()
-    return tmp_path / "models"
-
-
 def fetchers(monkeypatch, address: str) -> dict[str, tuple]:
     """What fetches each published file, from `address`, and the file's name."""
     moved = {
@@ -89,6 +80,7 @@ def test_another_content_is_noticed_and_told_in_one_line(
     cache, server, monkeypatch, source, kind, cached
 ):
     url, fetch = fetchers(monkeypatch, server + kind)[source]
+    cache.mkdir()
     file = cache / url.rsplit("/", 1)[1]
     if cached is not None:
         file.write_bytes(cached)
