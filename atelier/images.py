@@ -1,13 +1,12 @@
 """Pictures in and out: the one door through which every task reads and writes them.
 
-A picture is a stranger's file. It is read by the readers of `FORMATS` alone, its size is judged
-before it is decoded, and reading it takes no more memory than its file twice and
-`BYTES_A_PIXEL` for each of its pixels.
+A picture is a stranger's file. It is opened by `atelier.image_files`, its size is judged before it
+is decoded, and reading it takes no more memory than its file twice, `BYTES_A_PIXEL` for each of its
+pixels, and `HEAD_BYTES`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import struct
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from atelier.errors import ImageError, OutputError
 from atelier.files import atomic_path, files_below, read_bounded, write_stream
+from atelier.image_files import open_image, orientation
 
 MAX_PIXELS = 100_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
@@ -28,22 +28,16 @@ MAX_PIXELS = 100_000_000
 READABLE = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """The suffixes by which a folder's pictures are found."""
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's names of the formats that are read, whatever a file's suffix. Of the thirty others that
-it knows, some have readers that no one looks after, and one runs another program on the file."""
-
 BYTES_A_PIXEL = 24
 """The most memory that reading takes for each pixel, beside twice the file's size."""
+
+HEAD_BYTES = 100_000_000
+"""The most memory that it takes, beside these, for what is no pixel: EXIF data made to unfold."""
 
 MAX_SCANS = 50
 """Of a progressive JPEG, which has about ten; each is a pass over all of its pixels."""
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
-
-_HEADER_READS, _MORE_READS = 20_000, 200_000
-"""How often a reader may turn to a file: for its head, and then for the rest, for which it may also
-do so once every 256 bytes. No honest file comes near; others make readers creep through it byte by
-byte, or piece what they read together in quadratic time."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -120,32 +114,6 @@ def load_image(
             raise ImageError(f"{name}: takes more memory than there is") from None
         except Exception as error:  # Pillow's decoders raise two dozen kinds on damaged files.
             raise ImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
-
-
-@contextlib.contextmanager
-def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
-    """A picture's file of which the head is read and nothing decoded, for the block.
-
-    Raises:
-        Exception: of any kind; the file is no picture of `FORMATS`, or a damaged one.
-    """
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-        counted = _Counted(stream)
-        with Image.open(counted, formats=FORMATS) as image:
-            counted.left = _MORE_READS + stream.seek(0, os.SEEK_END) // 256
-            yield image
-
-
-def orientation(image: Image.Image) -> int:
-    """EXIF's orientation, from 1, which is upright, to 8; 1 where there is none to be read.
-
-    Of a PNG, EXIF may stand behind the pixels, which Pillow decodes to get there.
-    """
-    try:
-        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Damaged EXIF raises a dozen kinds, and is no reason to refuse a picture.
-        return 1
-    return turn if turn in _TURNS else 1
 
 
 def file_bound(max_pixels: int = MAX_PIXELS) -> int:
@@ -261,22 +229,6 @@ def _read_bytes(path: Path, limit: int) -> bytes:
         raise ImageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: cannot be read ({_one_line(error)})") from None
-
-
-class _Counted:
-    """An open file that can be turned to `left` times."""
-
-    def __init__(self, stream: BinaryIO):
-        self._stream, self.left = stream, _HEADER_READS
-
-    def read(self, size: int = -1) -> bytes:
-        self.left -= 1
-        if self.left < 0:
-            raise OSError("it is in too many pieces")
-        return self._stream.read(size)
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
 
 
 def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:

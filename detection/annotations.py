@@ -25,7 +25,8 @@ import tensorflow as tf
 
 from atelier import files
 from atelier.errors import DataError
-from atelier.images import MAX_PIXELS, READABLE, open_image, orientation
+from atelier.image_files import open_image, orientation
+from atelier.images import MAX_PIXELS, READABLE
 
 PREPARED = ("voc/", "coco/")
 """How the names of tensorflow-datasets' sets that can be read start."""

@@ -13,7 +13,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from atelier.images import ImageSource, open_image
+from atelier.image_files import open_image
+from atelier.images import ImageSource
 from superres.color import luma
 
 CLEAN_QUALITY = 91

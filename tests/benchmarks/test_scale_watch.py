@@ -74,7 +74,7 @@ def test_is_stopped_when_its_time_is_up(command):
     seen = command(0.5, seconds=1.2)
     assert seen.cut
     assert 1 <= seen.pictures < 5
-    assert seen.seconds / seen.pictures == pytest.approx(0.5, abs=0.3)
+    assert seen.seconds / seen.pictures > 0.45
     assert time.monotonic() - begin < 20
     assert not is_running(command.log)
 

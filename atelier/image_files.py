@@ -1,0 +1,146 @@
+"""Opening a picture's file, which is a stranger's: what Pillow leaves to whoever calls it.
+
+Some files of a few MB would keep its readers busy for minutes or unfold to gigabytes in memory,
+before a pixel is decoded. Here they are read by the readers of `FORMATS` alone, and these meet no
+file that is made so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from PIL import ExifTags, Image
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read, whatever a file's suffix. Of the thirty others that
+it knows, some have readers that no one looks after, and one runs another program on the file."""
+
+_HEAD_READS, _MORE_READS = 8_000, 200_000
+"""How often a reader may turn to a file: for its head, and then for the rest, for which it may also
+do so once every 256 bytes. No honest file comes near; others make readers creep through it byte by
+byte, or piece what they read together in quadratic time."""
+
+_EXIF_BYTES = 2**16
+"""The most EXIF data that is read; a segment of a JPEG file holds no more. Its values may all be
+the same bytes, so that they take its size squared, divided by 48, in memory: up to 90 MB."""
+
+_TURNS = range(1, 9)
+"""EXIF's orientations."""
+
+_AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
+"""An item of EXIF data in an AVIF file's list of items (ISO/IEC 14496-12, section 8.11.6)."""
+
+_TIFF_PREFIXES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
+"""Pillow's: two are wrong, and the last two BigTIFF's."""
+
+_TIFF_SIZES = dict.fromkeys((1, 2, 6, 7), 1) | dict.fromkeys((3, 8), 2)
+_TIFF_SIZES |= dict.fromkeys((4, 9, 11, 13), 4) | dict.fromkeys((5, 10, 12, 16), 8)
+"""Bytes that a value takes, by its type (TIFF 6.0, section 2; BigTIFF's 16)."""
+
+_TIFF_PRIVATE, _TIFF_PROFILE = 2**15, 34675
+"""Tags from the first on are not decoded, but for the second."""
+
+_TIFF_RATIONALS, _TIFF_NUMBERS = 4_096, 2**20
+"""The most values that a TIFF file may have in the tags that are decoded, which takes 40 bytes for
+a number and 200 for a fraction. The honest ones are many if its strips or tiles are."""
+
+
+@contextlib.contextmanager
+def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
+    """A picture's file of which the head is read and nothing decoded, for the block.
+
+    Raises:
+        Exception: of any kind; the file is no picture of `FORMATS`, or a damaged one.
+    """
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+        _check_tiff(_Guarded(stream))
+        stream.seek(0)
+        guarded = _Guarded(stream)
+        with Image.open(guarded, formats=FORMATS) as image:
+            guarded.leave_head()
+            if image.format == "TIFF":
+                # Pillow would read the file's tags a third time, and those that they point to.
+                turn, exif = image.tag_v2.get(ExifTags.Base.Orientation), Image.Exif()
+                exif[ExifTags.Base.Orientation] = turn if turn in _TURNS else 1
+                image.info["exif"] = exif.tobytes()
+            yield image
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation, from 1, which is upright, to 8; 1 where there is none to be read.
+
+    A PNG must be decoded before: its EXIF may stand behind the pixels.
+    """
+    try:
+        # The second is text of PNG files, in hexadecimal.
+        for name, most in (("exif", _EXIF_BYTES), ("Raw profile type exif", 2 * _EXIF_BYTES)):
+            if len(image.info.get(name, "")) > most:
+                image.info["exif"] = b""
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Damaged EXIF raises a dozen kinds, and is no reason to refuse a picture.
+        return 1
+    return turn if turn in _TURNS else 1
+
+
+class _Guarded:
+    """An open file for Pillow to read, in which there is little EXIF data and few pieces."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._in_head, self._reads, self._exif = stream, True, _HEAD_READS, 0
+
+    def leave_head(self) -> None:
+        """From here on the pixels are read; the file is at any place."""
+        self._in_head = False
+        self._reads = _MORE_READS + self._stream.seek(0, os.SEEK_END) // 256
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads -= 1
+        if self._reads < 0:
+            raise OSError("it is in too many pieces")
+        data = self._stream.read(size)
+        if self._in_head and data.startswith(b"Exif\0\0"):  # A segment of a JPEG file.
+            self._exif += len(data)
+            return data if self._exif <= _EXIF_BYTES else bytes(len(data))
+        if self._in_head and data[4:8] == b"ftyp":
+            # In AVIF files EXIF's orientation does not count, and Pillow would read all of it.
+            return _AVIF_EXIF.sub(rb"\1none", data)
+        return data
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def _check_tiff(stream: BinaryIO) -> None:
+    """Goes through a TIFF file's first directory as Pillow does; other files it leaves alone.
+
+    Raises:
+        OSError: its values are the same bytes many times, or too many.
+    """
+    head = stream.read(16)
+    if not head.startswith(_TIFF_PREFIXES):
+        return
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2] == 43  # Pillow, too, takes big-endian BigTIFF for the other kind.
+    start, count, entry, inline = ("8xQ", "Q", "HHQ8x", 8) if big else ("4xI", "H", "HHI4x", 4)
+    start, count, entry = (struct.Struct(order + layout) for layout in (start, count, entry))
+    length, rationals, numbers = stream.seek(0, os.SEEK_END), 0, 0
+    left = length
+    with contextlib.suppress(struct.error):  # Where the file ends, Pillow takes what there is.
+        stream.seek(*start.unpack_from(head))
+        for _ in range(*count.unpack(stream.read(count.size))):
+            tag, kind, values = entry.unpack(stream.read(entry.size))
+            size = values * _TIFF_SIZES.get(kind, 0)
+            left -= size if inline < size <= length else 0
+            if tag < _TIFF_PRIVATE or tag == _TIFF_PROFILE:
+                rationals += values if kind in (5, 10) else 0
+                numbers += values if kind not in (1, 2, 5, 7, 10) else 0
+    if left < 0:
+        raise OSError("its parts overlap")
+    if rationals > _TIFF_RATIONALS or numbers > _TIFF_NUMBERS:
+        raise OSError("its directory has too many values")
