@@ -164,7 +164,7 @@ def test_it_trains():
     model = build_deeplabv3(**SMALL)
     before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.01), loss)
+    model.compile(keras.optimizers.Adam(0.01), loss, run_eagerly=True)  # Tracing takes longer.
     x = pictures(32, 32)
     labels = np.broadcast_to(np.arange(32) // 16, (2, 32, 32)).astype("int32")  # Left and right.
     losses = model.fit(x, labels, epochs=8, verbose=0).history["loss"]

@@ -257,12 +257,15 @@ def test_four_pictures_are_learnt_by_heart():
     data = prepare([item.image for item in dataset.items], SMALL)
     data["boxes"] = np.stack([item.boxes for item in dataset.items])
     data["labels"] = np.stack([item.labels + 1 for item in dataset.items]).astype(np.int32)
-    data = tf.data.Dataset.from_tensors(tensors(data)).repeat(120)
+    data = tf.data.Dataset.from_tensors(tensors(data)).repeat(40)
 
     detector = Detector(model, {})
     before = evaluate(dataset, list(detector.detect_all(dataset))).ap50
-    model.fit(data, epochs=1, shuffle=False, verbose=0)
-    found = list(detector.detect_all(dataset))
     assert before < 0.5
-    assert evaluate(dataset, found).ap50 == 1.0
-    assert all(isinstance(each, Detections) for each in found)
+    for _ in range(3):
+        model.fit(data, epochs=1, shuffle=False, verbose=0)
+        found = list(detector.detect_all(dataset))
+        assert all(isinstance(each, Detections) for each in found)
+        if (learnt := evaluate(dataset, found).ap50) == 1.0:
+            break
+    assert learnt == 1.0

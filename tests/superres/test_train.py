@@ -343,6 +343,7 @@ def test_stopped_run_goes_on_to_the_same_weights(kind, tiny, fixed, monkeypatch)
     assert_same_weights(train(config).model, resumed.model, 0)
 
 
+@pytest.mark.soak
 def test_killed_run_goes_on_to_the_same_weights(tiny, pictures, tmp_path, kill_after_an_epoch):
     config = dataclasses.replace(tiny, epochs=60, ema=0.9, validation=(), out=tmp_path / "whole")
     whole = train(config)
