@@ -205,7 +205,7 @@ def test_killed_run_goes_on_to_the_same_weights(
         moved = np.abs(whole[part] - start[part]).mean()
         assert np.abs(other[part] - whole[part]).mean() < 0.1 * moved
     for row, other in zip(rows(run), rows(config.out), strict=True):
-        assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-2)
+        assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=5e-2)
 
 
 # === Schemes, without graphs, which take longer than these few steps ===

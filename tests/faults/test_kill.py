@@ -32,9 +32,11 @@ def test_killed_training_goes_on_to_the_same_result(task, training, launch, here
     assert not (broken / "card.json").exists()
     assert here(training(task, broken)).code == 0
     tables = [look.rows(folder / "history.csv") for folder in (whole, broken)]
+    # In detection rounding decides between proposals of all but the same score (docs/devices.md).
+    allowed = 5e-2 if task == "detection" else 5e-3
     for row, other in zip(*tables, strict=True):
         for name, value in row.items():
-            expected = pytest.approx(float(value or 0), rel=0.02, abs=5e-3, nan_ok=True)
+            expected = pytest.approx(float(value or 0), rel=0.02, abs=allowed, nan_ok=True)
             assert float(other[name] or 0) == expected
     models = [keras.saving.load_model(f / "model.keras", compile=False) for f in (whole, broken)]
     for one, two in zip(*(model.get_weights() for model in models), strict=True):
