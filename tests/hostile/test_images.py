@@ -221,7 +221,7 @@ UNFOLDING = unfolding(1_000_000, 10_000)
 ONE = Image.new("RGB", (4, 4))
 
 BOMBS = {
-    "tiff": tiff((40_000, 7, 2_000_000, bytes(2_000_000)), *SHARED),
+    "tiff values": tiff((40_000, 7, 2_000_000, bytes(2_000_000)), *SHARED),
     "jpeg exif": encode(ONE, "JPEG", exif=b"Exif\0\0" + unfolding(60_000, 2_500)),
     "png exif": png(chunk(b"eXIf", UNFOLDING)),
     "png text": png(chunk(b"tEXt", b"Raw profile type exif\0\n\n\n" + UNFOLDING.hex().encode())),
