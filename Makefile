@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo web test soak fuzz lint reproduce reproduce-cartoon reproduce-superres reproduce-classify \
-	reproduce-detection paintings clean
+.PHONY: demo web test soak fuzz lint findings reproduce reproduce-cartoon reproduce-superres \
+	reproduce-classify reproduce-detection paintings clean
 
 demo: .venv/core
 	@$(BIN)/python -m gallery.demo --out out/demo --overwrite
@@ -26,6 +26,10 @@ fuzz: .venv/fuzz
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Surprises of other people's software: each script shows one, and fails when it is gone.
+findings:
+	@failed=0; for f in findings/*.sh; do echo "== $$f"; bash $$f || failed=1; done; exit $$failed
 
 # What needs data that does not come with the project.
 reproduce: .venv/core
