@@ -145,8 +145,8 @@ def assert_same_run():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """Keras' cache, empty. Keras reads KERAS_HOME when it is imported, so that is too late here."""
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    """The cache of fetched files, empty."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     return tmp_path / "models"
 
 

@@ -10,14 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import keras
 import numpy as np
+from filelock import FileLock
 
 from atelier.errors import WeightsError
 from atelier.files import atomic_path
@@ -113,45 +116,81 @@ def card(name: str, folder: Path = HERE) -> dict:
     return json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def models_folder() -> Path:
+    """Returns the folder of fetched files: `models` in Keras' cache, `KERAS_HOME` or `~/.keras`."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+
+
 def fetch(
     url: str, file_hash: str | None = None, *, option: str, sha256_prefix: str | None = None
 ) -> Path:
-    """A published file from Keras' cache (`KERAS_HOME`), fetched on first use, checked by hash.
+    """Returns a published file from the cache, fetched on first use and checked by its hash.
+
+    A file takes its place in the cache whole, or not at all. Of several processes or threads that
+    ask for the same file one fetches it, and the others wait for it.
 
     Args:
         url: where it is published.
-        file_hash: its published md5 or sha256.
+        file_hash: its published md5 or sha256, in lower case.
         option: the flag by which a user may pass a local copy, for the message.
-        sha256_prefix: what its sha256 begins with, in lower case, where no more is published. A
-            file in the cache that has another one is deleted and fetched anew, once.
+        sha256_prefix: what its sha256 begins with, in lower case, where no more is published.
 
     Raises:
         WeightsError: it cannot be fetched, or what came is something else.
     """
     name = url.rsplit("/", 1)[1]
+    path = models_folder() / name
     elsewhere = f"download {url} elsewhere and pass {option}"
-    for _ in range(2):  # What is wrong may have lain in the cache since an interrupted download.
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # Its progress is no result of a command.
-                path = keras.utils.get_file(name, url, cache_subdir="models", file_hash=file_hash)
-            if sha256_prefix is None or _sha256(path).startswith(sha256_prefix):
-                return Path(path)
-        except Exception as error:  # get_file raises bare Exception when it is offline.
-            reason = " ".join(str(error).split())[:160]
-            raise WeightsError(
-                f"{name} is missing and cannot be fetched ({reason}): connect to the network once, "
-                f"or {elsewhere}"
-            ) from None
-        with contextlib.suppress(OSError):  # Of a cache that others own.
-            os.unlink(path)
+
+    def published(file: Path) -> bool:
+        return _has_hash(file, file_hash) and _has_hash(file, sha256_prefix, "sha256")
+
+    try:
+        if path.exists() and published(path):
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / ".lock"):
+            if path.exists() and published(path):  # Another process has fetched it meanwhile.
+                return path
+            with _private_folder(path.parent) as folder:
+                # Its progress is no result of a command.
+                with contextlib.redirect_stdout(sys.stderr):
+                    fetched = keras.utils.get_file(
+                        name, url, cache_dir=folder, cache_subdir="", file_hash=file_hash
+                    )
+                if published(fetched):
+                    os.replace(fetched, path)
+                    return path
+    except Exception as error:  # get_file raises bare Exception when it is offline.
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(
+            f"{name} is missing and cannot be fetched ({reason}): connect to the network once, "
+            f"or {elsewhere}"
+        ) from None
     raise WeightsError(
         f"{name} came with another content than the published one: try again, or {elsewhere}"
     )
 
 
-def _sha256(path: str) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+_PRIVATE = ".fetching-"
+
+
+@contextlib.contextmanager
+def _private_folder(parent: Path) -> Iterator[Path]:
+    """A folder in `parent` for one download; `parent` is locked, so older ones are leftovers."""
+    for leftover in parent.glob(f"{_PRIVATE}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=parent) as folder:
+        yield Path(folder)
+
+
+def _has_hash(file: str | Path, start: str | None, kind: str | None = None) -> bool:
+    """Whether the hash of `file` begins with `start`; None is true of each file."""
+    if start is None:
+        return True
+    with open(file, "rb") as stream:
+        digest = hashlib.file_digest(stream, kind or ("sha256" if len(start) == 64 else "md5"))
+    return digest.hexdigest().startswith(start)
 
 
 def _by_key(model: keras.Model) -> dict[str, keras.Variable]:

@@ -7,7 +7,10 @@ import hashlib
 import http.server
 import json
 import os
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -145,10 +148,21 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
-        self.wfile.write(CONTENT[: len(CONTENT) // (2 if self.path == "/half.h5" else 1)])
+        half = len(CONTENT) // 2
+        self.wfile.write(CONTENT[:half])
+        if self.path == "/slow.h5":
+            self.wfile.flush()
+            time.sleep(0.3)
+        if self.path != "/half.h5":
+            self.wfile.write(CONTENT[half:])
 
     def log_message(self, *arguments):
         pass
+
+
+def kept(cache) -> list[str]:
+    """The files in the cache, without the lock."""
+    return sorted(name for name in os.listdir(cache) if name != ".lock") if cache.exists() else []
 
 
 @contextlib.contextmanager
@@ -212,7 +226,7 @@ def test_without_a_network_the_line_is_the_same(cache):
     said = refusal(stored.fetch, f"{address}/net.h5", GOOD, option="--weights FILE")
     assert said.startswith("net.h5 is missing and cannot be fetched (URL fetch failure")
     assert said.endswith("and pass --weights FILE")
-    assert not list(cache.glob("*"))
+    assert kept(cache) == []
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_anew(cache):
@@ -260,12 +274,53 @@ def test_what_begins_with_another_hash_is_one_line_and_not_kept(cache, file_hash
     with serve() as (address, asked):
         url = f"{address}/net.h5"
         said = refusal(stored.fetch, url, file_hash, option="--w FILE", sha256_prefix="0" * 8)
-        assert asked == ["/net.h5"] * 2
+        assert asked == ["/net.h5"]
     assert said == (
         "net.h5 came with another content than the published one: try again, or download "
         f"{url} elsewhere and pass --w FILE"
     )
-    assert not list(cache.glob("*"))
+    assert kept(cache) == []
+
+
+@pytest.mark.parametrize("known", [{"file_hash": GOOD}, {"sha256_prefix": PREFIX}])
+def test_several_that_fetch_the_same_file_ask_for_it_once(cache, known):
+    out = sys.stdout
+    with serve() as (address, asked), ThreadPoolExecutor(4) as pool:
+        fetch = functools.partial(stored.fetch, f"{address}/slow.h5", option="--w", **known)
+        paths = [work.result() for work in [pool.submit(fetch) for _ in range(4)]]
+    assert paths == [cache / "slow.h5"] * 4
+    assert paths[0].read_bytes() == CONTENT
+    assert asked == ["/slow.h5"]
+    assert sys.stdout is out
+
+
+def test_no_half_file_is_ever_seen_under_the_name(cache):
+    with serve() as (address, asked), ThreadPoolExecutor(1) as pool:
+        work = pool.submit(stored.fetch, f"{address}/slow.h5", GOOD, option="--w")
+        while not work.done():
+            with contextlib.suppress(FileNotFoundError):
+                assert (cache / "slow.h5").read_bytes() == CONTENT
+        assert work.result().read_bytes() == CONTENT
+        assert asked == ["/slow.h5"]
+
+
+def test_what_a_killed_download_left_goes_with_the_next(cache):
+    (cache / ".fetching-dead").mkdir(parents=True)
+    (cache / ".fetching-dead" / "net.h5").write_bytes(CONTENT[:10])
+    with serve() as (address, _):
+        stored.fetch(f"{address}/net.h5", GOOD, option="--w")
+    assert kept(cache) == ["net.h5"]
+
+
+def test_a_file_in_a_cache_that_cannot_be_written_is_taken(cache, monkeypatch):
+    cache.mkdir()
+    (cache / "net.h5").write_bytes(CONTENT)
+
+    def refuse(*arguments, **options):
+        raise AssertionError("the cache was locked")
+
+    monkeypatch.setattr(stored, "FileLock", refuse)
+    assert stored.fetch("http://127.0.0.1:9/net.h5", GOOD, option="--w") == cache / "net.h5"
 
 
 @pytest.mark.parametrize("cached", [None, CONTENT[:100]])

@@ -283,7 +283,7 @@ def published(monkeypatch, tmp_path):
     file.write_bytes(CONTENT)
     cache = tmp_path / "home" / "models"
     cache.mkdir(parents=True)
-    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(cache.parent))
+    monkeypatch.setenv("KERAS_HOME", str(cache.parent))
     monkeypatch.setattr(deeplab_weights, "URL", file.as_uri())
     prefix = hashlib.sha256(CONTENT).hexdigest()[:8]
     monkeypatch.setattr(deeplab_weights, "SHA256_PREFIX", prefix)

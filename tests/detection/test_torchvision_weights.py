@@ -110,7 +110,7 @@ def test_the_published_file_is_fetched(monkeypatch, tmp_path, name, state):
         url=published.as_uri(), sha256_prefix=hashlib.sha256(b"weights").hexdigest()[:8]
     )
     monkeypatch.setitem(PUBLISHED, name, there)
-    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     cached = tmp_path / "home" / "models" / published.name
     cached.parent.mkdir(parents=True)
     monkeypatch.setattr(torchvision_weights, "read_checkpoint", {cached: state}.get)

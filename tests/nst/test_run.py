@@ -279,7 +279,7 @@ def test_one_file_cannot_hold_several_results(files, photo, error_line):
 
 def test_missing_vgg19_names_both_ways_out(files, error_line, monkeypatch):
     monkeypatch.setattr("atelier.features.VGG19_URL", "http://127.0.0.1:9/absent_vgg19.h5")
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(files), raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(files))
     assert run(files, "--features", "vgg19") != 0
     line = error_line()
     assert "connect to the network once" in line
