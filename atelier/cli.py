@@ -20,7 +20,14 @@ from typing import TypeVar
 import tyro
 from tqdm import tqdm
 
-from atelier.errors import AtelierError, ImageError, OutputError, SettingsError, one_line
+from atelier.errors import (
+    AtelierError,
+    ImageError,
+    OutputError,
+    SettingsError,
+    TrainingError,
+    one_line,
+)
 from atelier.files import files_below, read_bounded, reason, write_stream
 from atelier.images import READABLE, file_bound
 from atelier.progress import OnStep, Step
@@ -34,8 +41,8 @@ Arguments = TypeVar("Arguments")
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Makes a `main(argv=None) -> int` that answers mistakes with a line and an exit code.
 
-    `AtelierError` gives one line that starts `error:` and exit code 2; so does bad usage. Ctrl-C
-    gives 130, SIGTERM 143. No traceback for any of them.
+    `AtelierError` gives one line that starts `error:` and exit code 2; so does bad usage. A
+    training that diverges gives 1, Ctrl-C 130, SIGTERM 143. No traceback for any of them.
     """
 
     @functools.wraps(main)
@@ -44,6 +51,9 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
         try:
             with _sigterm_as_ctrl_c():
                 return main(sys.argv[1:] if argv is None else argv)
+        except TrainingError as error:
+            report(str(error))
+            return SOME_FAILED
         except AtelierError as error:
             report(str(error))
             return BAD_USAGE

@@ -51,5 +51,9 @@ class OutputError(AtelierError):
     """A result that cannot be written where it was asked to go."""
 
 
+class TrainingError(AtelierError):
+    """A training that cannot go on: its loss or its weights are no longer numbers."""
+
+
 class WorkerError(AtelierError):
     """Another worker of a training that has stopped, or cannot be reached."""

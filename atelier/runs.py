@@ -12,18 +12,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import platform
 import re
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import keras
 import numpy as np
 
-from atelier.errors import OutputError, SettingsError, WeightsError
+from atelier.errors import OutputError, SettingsError, TrainingError, WeightsError
 from atelier.files import atomic_path, locked, read_bounded, read_table, write_json, write_table
 from atelier.progress import Step
 from atelier.strategy import ONE, Devices
@@ -39,7 +40,8 @@ class RunFolder:
     Args:
         path: the folder; made if missing.
         config: the run's settings, a dataclass. A folder that holds a run with other settings is
-            refused, so that two runs cannot mix.
+            refused, so that two runs cannot mix. `out` is not compared, and paths by their last
+            part alone: a run folder may be moved, and so may its data.
         devices: what it is trained on. Of several workers the chief alone reads and writes the
             folder; the others need none.
 
@@ -62,15 +64,23 @@ class RunFolder:
         self._claim(config)
 
     def _claim(self, config: object) -> None:
-        settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+        fields = dataclasses.asdict(config)
+        fields.pop("out", None)
+        settings = json.loads(json.dumps(fields, default=_named))
         file = self.path / "config.json"
         if not file.exists():
             write_json(file, settings)
             return
         try:
             stored = json.loads(read_bounded(file, JSON_BYTES))
-            differing = {key for key in settings | stored if settings.get(key) != stored.get(key)}
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+            stored.pop("out", None)  # Of earlier versions.
+            differing = {
+                name
+                for name in settings | stored
+                if (name in settings) != (name in stored)
+                or _portable(settings[name]) != _portable(stored[name])
+            }
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise OutputError(
                 f"{file} is no run's settings ({error}); choose another --out"
             ) from None
@@ -108,7 +118,12 @@ class RunFolder:
         return int(values[0])
 
     def save(self, model: keras.Model, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Keeps the state after `epoch` epochs, and its row of history; older states go."""
+        """Keeps the state after `epoch` epochs, and its row of history; older states go.
+
+        Raises:
+            TrainingError: the loss or a weight is not a finite number; nothing is changed.
+        """
+        self._refuse_diverged(model, epoch, metrics.get("loss", 0.0))
         if not self.devices.chief:
             return
         # History first: rows past the newest checkpoint are dropped on the next `save`, whereas a
@@ -125,6 +140,21 @@ class RunFolder:
         for _, file in older:
             if file != target:
                 file.unlink(missing_ok=True)
+
+    def _refuse_diverged(self, model: keras.Model, epoch: int, loss: float) -> None:
+        # Metrics other than the loss may be NaN by design.
+        if not math.isfinite(loss):
+            what = f"the loss of epoch {epoch} is {loss}"
+        elif not all(np.isfinite(_array(weight)).all() for weight in model.weights):
+            what = f"after epoch {epoch} a weight is not a finite number"
+        else:
+            return
+        kept = self._checkpoints[-1][0] if self._checkpoints else 0
+        last = f"the checkpoint of epoch {kept} is kept" if kept else "there is no checkpoint yet"
+        raise TrainingError(
+            f"{self.path}: the training has diverged: {what}; {last}; lower --learning-rate and "
+            "choose another --out"
+        )
 
     def history(self) -> list[dict[str, str]]:
         """The rows of history.csv, values as text; empty before the first epoch.
@@ -145,6 +175,34 @@ class RunFolder:
             model.save(temporary)
         write_json(self.path / "card.json", card)
         self._lock.close()
+
+
+def is_finished(path: str | Path, config: object, devices: Devices = ONE) -> bool:
+    """Whether the folder `path` holds a finished run with the settings `config`; changes nothing.
+
+    Asked first, a finished training needs neither its data nor what it started from.
+
+    Raises:
+        SettingsError: the folder holds a run with other settings.
+    """
+    finished = devices.chief and (Path(path) / "card.json").exists()
+    if finished:
+        RunFolder(path, config)
+    return devices.agree(finished)
+
+
+def _named(path: object) -> str:
+    """A path as it was given, or by its own name where that was `.` or `..`."""
+    if isinstance(path, Path) and path.name in ("", ".."):
+        path = path.resolve()
+    return str(path)
+
+
+def _portable(setting: object) -> object:
+    """A setting as JSON has it, of paths the last part alone."""
+    if isinstance(setting, list):
+        return [_portable(value) for value in setting]
+    return PurePath(setting).name if isinstance(setting, str) else setting
 
 
 def _state(model: keras.Model) -> dict[str, keras.Variable]:

@@ -17,7 +17,7 @@ import keras
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.runs import KeepRun, RunFolder, machine
+from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from cartoon import data
 from cartoon.judge import mean_iou, segmenters
 from cartoon.losses import segmentation_loss
@@ -93,10 +93,10 @@ def train(config: TrainConfig, *, verbose: int = 0) -> PersonNetwork:
     Raises:
         AtelierError: no data, or a folder with another run.
     """
+    if is_finished(config.out, config):
+        return PersonNetwork.load(config.out)
     seen, held_back = data.split(data.find_pairs(config.data))
     run = RunFolder(config.out, config)
-    if run.finished:
-        return PersonNetwork.load(config.out)
     model = trainee(config)
     done = run.restore(model)
     if done < config.epochs:

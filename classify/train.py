@@ -23,7 +23,7 @@ from atelier import cli
 from atelier.errors import SettingsError
 from atelier.precision import Precision, dtype_policy
 from atelier.progress import Step
-from atelier.runs import KeepRun, RunFolder, machine
+from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 from classify import calibration
 from classify.config import NetworkConfig
@@ -164,6 +164,8 @@ def train(
     Raises:
         AtelierError: no data, or a folder with another run.
     """
+    if is_finished(config.out, config, devices):
+        return Network.load(config.out) if devices.chief else None
     data = load_cifar10(config.data) if data is None else data
     if not config.batch <= len(data.train) - config.held_back:
         raise SettingsError(
@@ -172,8 +174,6 @@ def train(
         )
     devices.check(config.batch)
     run = RunFolder(config.out, config, devices)
-    if devices.agree(run.finished):
-        return Network.load(config.out) if devices.chief else None
     seen, held_back = hold_back(data.train, config.held_back)
     with devices.scope():
         model = trainee(config, seen)

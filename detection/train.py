@@ -14,7 +14,7 @@ import keras
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.progress import Step
-from atelier.runs import KeepRun, RunFolder, machine
+from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 from detection import data
 from detection.annotations import Dataset, join, read_backgrounds
@@ -168,10 +168,9 @@ def train(
         AtelierError: no data, or a folder with another run.
     """
     devices.check(config.batch)
-    seen, held_back = datasets or read_data(config)
-    begun = devices.chief and (config.out / "config.json").exists()
-    if devices.agree(begun and RunFolder(config.out, config).finished):
+    if is_finished(config.out, config, devices):
         return Detector.load(config.out) if devices.chief else None
+    seen, held_back = datasets or read_data(config)
     cut_outs = read_cut_outs(config.paste, config.group_names) if config.paste else ()
     steps = math.ceil(len(seen) / config.batch)
     epochs = config.epochs or 4 * round(min(max(2500 / steps, 12), 120) / 4)

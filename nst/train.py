@@ -30,7 +30,7 @@ from atelier import cli
 from atelier.errors import SettingsError, WeightsError
 from atelier.features import VGG19_LITE
 from atelier.images import find_pictures
-from atelier.runs import KeepRun, RunFolder, machine
+from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
 from atelier.vgg import VGG
 from nst import data, losses
 from nst.teacher import TAPS, load_teacher
@@ -234,6 +234,8 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
     Raises:
         AtelierError: no photos, no teacher, or a folder with another run.
     """
+    if is_finished(config.out, config):
+        return load_run(config.out)[0]
     photos = find_pictures(config.data)
     # Counted now: when the training has ended, they may be gone.
     counts = [f"{folder.name}: {len(find_pictures([folder]))} photos" for folder in config.data]

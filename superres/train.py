@@ -24,7 +24,7 @@ from atelier import cli
 from atelier.errors import SettingsError, WeightsError
 from atelier.images import find_pictures
 from atelier.progress import Step
-from atelier.runs import KeepRun, RunFolder, machine
+from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened
 from superres import data, degradation
 from superres.baselines import BASELINES
@@ -180,6 +180,8 @@ def train(
     if config.weight_bits and config.start is None:
         raise SettingsError("fixed point starts from a trained network: pass --start RUN")
     devices.check(config.batch)
+    if is_finished(config.out, config, devices):
+        return Network.load(config.out) if devices.chief else None
     start = None if config.start is None else Network.load(config.start)
     # Counted now: when the training has ended, they may be gone.
     counts = {folder.name: len(find_pictures([folder])) for folder in config.data}
@@ -195,8 +197,6 @@ def train(
         for folder in config.validation
     }
     run = RunFolder(config.out, config, devices)
-    if devices.agree(run.finished):
-        return Network.load(config.out) if devices.chief else None
     pool = data.pairs(
         files,
         scale=config.scale,

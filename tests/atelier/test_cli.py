@@ -21,6 +21,7 @@ from atelier.errors import (
     ImageError,
     OutputError,
     SettingsError,
+    TrainingError,
     WeightsError,
 )
 from atelier.images import load_image, save_image
@@ -101,6 +102,15 @@ def test_a_mistake_is_one_line_and_exit_2(capsys, error):
     said = capsys.readouterr()
     assert said.err == "error: this is wrong; do that\n"
     assert said.out == ""
+
+
+def test_a_training_that_diverges_is_one_line_and_exit_1(capsys):
+    @cli.command
+    def main(argv):
+        raise TrainingError("the loss is nan")
+
+    assert main([]) == 1
+    assert capsys.readouterr().err == "error: the loss is nan\n"
 
 
 def test_ctrl_c_is_130_without_a_traceback(capsys):

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import pytest
 
-from atelier.errors import OutputError, SettingsError, WeightsError
-from atelier.runs import KeepRun, RunFolder, load_run, machine
+from atelier.errors import OutputError, SettingsError, TrainingError, WeightsError
+from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
 
 EPOCHS = 4
 
@@ -27,6 +27,8 @@ class Config:
     rate: float = 0.01
     sizes: tuple[int, ...] = (8, 1)
     data: Path = Path("a/b")
+    more: tuple[Path, ...] = ()
+    out: Path = Path("run")
     note: str | None = None
 
 
@@ -114,7 +116,7 @@ def copy(unbroken, tmp_path) -> RunFolder:
 def test_settings_are_written_as_json(tmp_path):
     RunFolder(tmp_path / "a" / "run", Config())
     stored = json.loads((tmp_path / "a" / "run" / "config.json").read_text())
-    assert stored == {"rate": 0.01, "sizes": [8, 1], "data": "a/b", "note": None}
+    assert stored == {"rate": 0.01, "sizes": [8, 1], "data": "a/b", "more": [], "note": None}
 
 
 def test_the_same_settings_find_their_folder_again(tmp_path):
@@ -139,6 +141,36 @@ def test_settings_that_came_or_went_are_other_settings(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**stored, "old": 1}))
     with pytest.raises(SettingsError, match=r"\(old\)"):
         RunFolder(tmp_path, Config())
+
+
+def test_a_run_folder_may_be_moved_and_so_may_its_data(tmp_path, monkeypatch):
+    here = Config(data=Path("a/b"), more=(Path("x/c"), Path("d")), out=tmp_path / "run")
+    RunFolder(here.out, here)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    there = Config(data=Path("/else/b"), more=(Path("c"), Path("/y/d")), out=Path("moved"))
+    assert RunFolder(there.out, there).history() == []
+    for other, name in (
+        (dataclasses.replace(there, data=Path("a/c")), "data"),
+        (dataclasses.replace(there, more=(Path("c"),)), "more"),
+        (dataclasses.replace(there, more=(Path("c"), Path("e"))), "more"),
+    ):
+        with pytest.raises(SettingsError, match=rf"\({name}\)"):
+            RunFolder(other.out, other)
+
+
+def test_data_in_the_current_folder_is_known_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    RunFolder(tmp_path / "run", Config(data=Path(".")))
+    assert RunFolder(tmp_path / "run", Config(data=tmp_path / "photos")).history() == []
+
+
+def test_a_folder_of_an_earlier_version_goes_on(tmp_path):
+    run = RunFolder(tmp_path, Config())
+    stored = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps({**stored, "out": "elsewhere"}))
+    assert RunFolder(tmp_path, Config()).history() == []
 
 
 @pytest.mark.parametrize("content", [b"", b'{"rate": 0.', b"[1]", b"null", b"3", b"\xff\xfe"])
@@ -367,6 +399,52 @@ def test_bfloat16_states_come_back_exactly(tmp_path):
     assert restored.layers[0].kernel.dtype == "bfloat16"
     for one, two in zip(saved.weights, restored.weights, strict=True):
         assert bool(keras.ops.all(one == two))
+
+
+# === Divergence ===
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_training_whose_loss_is_no_number_stops_before_it_saves(tmp_path, epoch):
+    run = RunFolder(tmp_path, Config())
+    if epoch > 1:
+        fit(build(), run, epochs=epoch - 1)
+    model, before = build(), checkpoints(run) if epoch > 1 else []
+    done = run.restore(model)
+    x = np.full((8, 3), np.inf, np.float32)
+    with pytest.raises(TrainingError) as caught:
+        model.fit(x, x[:, 0], initial_epoch=done, epochs=9, callbacks=[KeepRun(run)], verbose=0)
+    kept = "the checkpoint of epoch 2 is kept" if epoch > 1 else "there is no checkpoint yet"
+    assert str(caught.value) == (
+        f"{tmp_path}: the training has diverged: the loss of epoch {epoch} is nan; {kept}; "
+        "lower --learning-rate and choose another --out"
+    )
+    assert epochs_of(run) == list(range(1, epoch))
+    assert (checkpoints(run) if epoch > 1 else []) == before
+    assert run.restore(build()) == epoch - 1
+
+
+def test_a_weight_that_is_no_number_is_not_saved(tmp_path):
+    model, run = build(), RunFolder(tmp_path, Config())
+    run.save(model, 1, {"loss": 1.0, "other": float("nan")})
+    model.layers[0].kernel.assign(np.full((3, 8), np.nan, np.float32))
+    with pytest.raises(TrainingError, match=r"after epoch 2 a weight is not a finite number; the"):
+        run.save(model, 2, {"loss": 1.0})
+    assert checkpoints(run) == ["epoch-000001.npz"]
+
+
+# === Finished runs ===
+
+
+def test_whether_a_run_is_finished_is_seen_without_touching_it(tmp_path):
+    run = RunFolder(tmp_path / "run", Config())
+    assert not is_finished(run.path, Config(rate=1.0))
+    assert not is_finished(tmp_path / "none", Config())
+    assert not (tmp_path / "none").exists()
+    run.finish(build(), {})
+    assert is_finished(run.path, Config())
+    with pytest.raises(SettingsError, match=r"\(rate\)"):
+        is_finished(run.path, Config(rate=1.0))
 
 
 # === machine ===

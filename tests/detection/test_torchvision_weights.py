@@ -6,7 +6,6 @@ import functools
 import hashlib
 import re
 
-import keras
 import numpy as np
 import pytest
 

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -194,6 +196,17 @@ def test_command_trains_and_says_where(config, capsys):
     assert main([*arguments, *numbers, "--out", str(config.out)]) == 0
     assert str(config.out / "model.keras") in capsys.readouterr().err
     assert (config.out / "model.keras").exists()
+
+
+def test_finished_training_needs_no_photos_and_no_teacher(config):
+    config = dataclasses.replace(config, epochs=1, steps=1, improvised=0)
+    student = distill(config)
+    files = {file: file.stat().st_mtime_ns for file in config.out.rglob("*")}
+    shutil.rmtree(config.data[0])
+    again = distill(dataclasses.replace(config, teacher="/elsewhere/" + Path(config.teacher).name))
+    for one, other in zip(student.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert files == {file: file.stat().st_mtime_ns for file in config.out.rglob("*")}
 
 
 def test_folder_of_another_run_is_refused(config, error_line):
