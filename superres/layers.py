@@ -61,7 +61,10 @@ class Interpolation(layers.Layer):
         scale: pixels a side that each pixel becomes.
         method: "nearest" or "bicubic".
 
-    (N, H, W, 1) to (N, H, W, scale²). Beyond the border it sees zeros, as all convolutions do.
+    (N, H, W, 1) to (N, H, W, scale²). In training the border is continued as its mirror image, as
+    the interpolation of a whole picture continues it: the border of a crop is no dark frame that
+    the network must learn to undo. H and W are 2 at least then. Otherwise zeros lie beyond the
+    border, as in all exported forms, whose callers pass a halo (`NetworkConfig.halo`).
     """
 
     def __init__(self, scale: int, method: Method, **kwargs):
@@ -69,11 +72,15 @@ class Interpolation(layers.Layer):
         self.scale, self.method = scale, method
         self._kernel = np.float32(interpolation_kernel(scale, method))
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         if self.method == "nearest":
             return ops.repeat(inputs, self.scale**2, axis=-1)
         kernel = ops.cast(self._kernel, inputs.dtype)
-        return ops.conv(inputs, kernel, padding="same", data_format="channels_last")
+        padding = "same"
+        if training:
+            inputs = ops.pad(inputs, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="symmetric")
+            padding = "valid"
+        return ops.conv(inputs, kernel, padding=padding, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.scale**2)

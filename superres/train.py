@@ -67,9 +67,9 @@ class TrainConfig(NetworkConfig):
     """LR pixels at the border of a crop on which no loss is taken."""
     batch: int = 2
     """Crops a batch."""
-    steps: int = 750
-    """Batches an epoch."""
-    epochs: int = 150
+    steps: int = 2500
+    """Batches an epoch: a choice of length, not a pass over the pictures."""
+    epochs: int = 100
     """Epochs in all."""
     loss: Literal["l1", "l2"] = "l1"
     """The mean absolute or squared error of luma."""

@@ -112,6 +112,23 @@ def test_bicubic_of_8_bits_is_exact(luma):
     np.testing.assert_array_equal(found * 2.0**22, expected)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_in_training_mirrors_the_border_and_is_the_same_inside(scale, luma):
+    layer = Interpolation(scale, "bicubic")
+    padded = np.pad(luma, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="symmetric")
+    expected = np.asarray(layer(padded))[:, 2:-2, 2:-2]
+    found = np.asarray(layer(luma, training=True))
+    np.testing.assert_array_equal(found, expected)
+    used = np.asarray(layer(luma))
+    np.testing.assert_array_equal(found[:, 2:-2, 2:-2], used[:, 2:-2, 2:-2])
+    assert np.abs(found - used).max() > 0.01, "in use zeros lie beyond the border"
+
+
+def test_even_grey_stays_even_to_the_border_in_training():
+    grey = np.full((1, 4, 5, 1), 0.5, np.float32)
+    np.testing.assert_array_equal(Interpolation(2, "bicubic")(grey, training=True), grey + [0] * 4)
+
+
 def test_nearest_repeats_pixels(luma):
     found = PixelShuffle(3)(Interpolation(3, "nearest")(luma))
     np.testing.assert_array_equal(found, luma.repeat(3, axis=1).repeat(3, axis=2))

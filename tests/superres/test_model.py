@@ -93,6 +93,18 @@ def test_weights_start_uniform_and_the_network_as_interpolation(luma):
     assert 0 < difference.mean() < 10
 
 
+def test_training_adds_to_an_interpolation_without_a_frame():
+    network = build_network(NetworkConfig())
+    last = network.get_layer("pointwise_4").kernel
+    last.assign(ops.zeros_like(last))
+    grey = np.full((1, 8, 9, 1), 0.5, np.float32)
+    trained = np.asarray(network(grey, training=True))
+    np.testing.assert_array_equal(trained, np.full((1, 16, 18, 1), 0.5))
+    used = np.asarray(network(grey))
+    assert used[0, 0, 9, 0] < 0.45, "in use zeros lie beyond the border"
+    np.testing.assert_array_equal(used[:, 4:-4, 4:-4], trained[:, 4:-4, 4:-4])
+
+
 def test_seed_decides():
     def stem(seed):
         keras.utils.set_random_seed(seed)
