@@ -10,8 +10,8 @@ import json
 import os
 import platform
 import re
+import secrets
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,12 +40,14 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
 
     Parent folders are made. If the block fails, for whatever reason, the temporary file is
     removed and an earlier `target` stays as it was. What a killed process of this machine left
-    beside `target` is removed the first time that this one writes there.
+    beside `target` is removed the first time that this one writes there. A `target` that is a
+    link stays one: the file that it leads to is written.
 
     Raises:
-        OutputError: the target exists and `overwrite` is false, its folder cannot be made or
-            written, or the disk is full. An `OSError` of the block that is about a file in
-            another folder, such as one that it reads, goes through as it is.
+        OutputError: the target exists and `overwrite` is false, it is a folder, a pipe or a
+            device, its folder cannot be made or written, or the disk is full. An `OSError` of the
+            block that is about a file in another folder, such as one that it reads, goes through
+            as it is.
     """
     target = Path(target)
     if "\0" in str(target):
@@ -53,13 +55,11 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
     temporary = handle = None
     try:
         refuse_existing(target, overwrite)
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder, not a file to write")
+        target = _writable_file(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers_once(target.parent)
         temporary, handle = _make_temporary(target)
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         _publish(temporary, target, overwrite)
@@ -73,6 +73,25 @@ def atomic_path(target: str | os.PathLike, *, overwrite: bool = True) -> Iterato
                 temporary.unlink()
         if handle is not None:
             os.close(handle)
+
+
+def _writable_file(target: Path) -> Path:
+    """The file that `target` names, through links.
+
+    Raises:
+        OutputError: it exists and is no ordinary file; nothing of that kind may be replaced by one.
+        OSError: it cannot be looked at, such as a link that leads to itself.
+    """
+    target = Path(os.path.realpath(target)) if target.is_symlink() else target
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return target
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{target} is a folder, not a file to write")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{target} is a pipe or a device, not a file to write")
+    return target
 
 
 def refuse_existing(target: str | os.PathLike, overwrite: bool) -> None:
@@ -288,26 +307,37 @@ def _is_at(handle: int, path: Path) -> bool:
 # === Temporary files ===
 
 _cleaned: set[str] = set()
+_REMEMBERED = 1000
+"""Folders that are known to hold no leftovers; a process that writes into more looks again."""
 
 
 def _make_temporary(target: Path) -> tuple[Path, int | None]:
     """A new file beside `target`, and its handle, which has it locked for as long as it is open."""
     for more in range(_TRIES, -1, -1):
-        # The suffix is kept, because writers choose the format by it.
-        handle, name = tempfile.mkstemp(suffix=target.suffix, prefix=_PREFIX, dir=target.parent)
+        # The suffix is kept, because writers choose the format by it. Not `mkstemp`, whose files
+        # are for their owner alone.
+        name = target.parent / f"{_PREFIX}{secrets.token_hex(4)}{target.suffix}"
+        try:
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            if not more:
+                raise
+            continue
         if fcntl is None:  # Where open files cannot be renamed.
             os.close(handle)
-            return Path(name), None
+            return name, None
         _lock(handle, wait=True)
-        if _is_at(handle, Path(name)) or not more:
+        if _is_at(handle, name) or not more:
             break
         os.close(handle)  # Somebody took it, not yet locked, for a leftover.
-    return Path(name), handle
+    return name, handle
 
 
 def _remove_leftovers_once(folder: Path) -> None:
     place = os.path.realpath(folder)
     if place not in _cleaned:
+        if len(_cleaned) >= _REMEMBERED:
+            _cleaned.clear()
         _cleaned.add(place)
         remove_leftovers(folder)
 
@@ -355,9 +385,3 @@ def reason(error: OSError) -> str:
     # HDF5 says the system's reason in the midst of three lines of addresses.
     quoted = re.search(r"error message = '([^']+)'", str(error))
     return quoted[1] if quoted else error.strerror or str(error)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

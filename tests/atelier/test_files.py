@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atelier import files
 from atelier.errors import OutputError
 from atelier.files import atomic_path, read_table, refuse_existing, write_json, write_text
 from atelier.images import load_image, save_image
@@ -117,6 +118,56 @@ def test_an_existing_file_is_replaced_only_if_that_is_wanted(tmp_path):
     assert target.read_text() == "one"
     write_text(target, "three")
     assert target.read_text() == "three"
+
+
+def test_a_link_stays_one_and_its_file_is_written(tmp_path):
+    (tmp_path / "far").mkdir()
+    file, link = tmp_path / "far" / "file.txt", tmp_path / "link.txt"
+    file.write_text("earlier")
+    link.symlink_to(file)
+    write_text(link, "later")
+    assert link.is_symlink()
+    assert file.read_text() == "later"
+    assert names(tmp_path) == ["far", "link.txt"]
+    assert names(tmp_path / "far") == ["file.txt"]
+    (tmp_path / "new.txt").symlink_to(tmp_path / "far" / "none.txt")
+    write_text(tmp_path / "new.txt", "first", overwrite=False)
+    assert (tmp_path / "far" / "none.txt").read_text() == "first"
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(OutputError, match=r"^cannot write .*loop"):
+        write_text(tmp_path / "loop", "x")
+    assert (tmp_path / "loop").is_symlink()
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match=r"is a pipe or a device, not a file to write$"):
+        write_text(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_devices_are_not_replaced():
+    with pytest.raises(OutputError, match=r"is a pipe or a device, not a file to write$"):
+        write_text("/dev/null", "x")
+    assert not Path("/dev/null").is_file()
+
+
+def test_the_mask_of_the_process_is_never_changed(tmp_path, monkeypatch):
+    def refuse(mask):
+        raise AssertionError("other threads' files would get other rights")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    write_text(tmp_path / "x", "x")
+
+
+def test_folders_without_leftovers_are_not_remembered_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_REMEMBERED", 3)
+    for i in range(10):
+        write_text(tmp_path / str(i) / "x", "x")
+    assert len(files._cleaned) <= 3
 
 
 def test_the_block_does_not_run_if_the_target_is_refused(tmp_path):
