@@ -16,6 +16,15 @@ def files_in(folder: Path) -> frozenset[Path]:
     return frozenset(Path(top, name) for top, _, names in os.walk(folder) for name in names)
 
 
+def size(folder: Path) -> int:
+    """Bytes of all files in a folder and below."""
+    total = 0
+    for path in files_in(folder):
+        with contextlib.suppress(OSError):  # Removed meanwhile.
+            total += path.lstat().st_size
+    return total
+
+
 def sweep(folder: Path, limits: Limits, keep: Collection[Path] = (), now: float = 0) -> None:
     """Removes files that are older than they may get, the oldest of those that are too many, and
     folders left empty.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -13,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gallery import cache
 
 JSON_BYTES = 1_000_000
 """Of a request's body that is no upload: settings, and the names of uploaded files."""
@@ -72,13 +75,21 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, *, folder: Path, upload_bytes: int, hosts: frozenset[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        folder: Path,
+        upload_bytes: int,
+        folder_bytes: int,
+        hosts: frozenset[str] | None,
     ):
         """
         Args:
             app: what it guards.
             folder: of uploads and results, the only one from which files are given out.
             upload_bytes: the largest upload.
+            folder_bytes: how much the folder may hold; an upload that might bring it beyond that,
+                together with those under way, is refused.
             hosts: names by which the server may be called; None for any. A server that listens
                 on loopback alone takes loopback's names alone: another site's name that has been
                 made to point here would else let that site's pages read everything.
@@ -86,7 +97,9 @@ class Guard:
         self.app = app
         self.folder = folder.resolve()
         self.upload_bytes = upload_bytes
+        self.folder_bytes = folder_bytes
         self.hosts = hosts
+        self._uploads = 0  # Under way.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,11 +115,27 @@ class Guard:
 
         try:
             self._check_address(scope)
-            receive = await self._check_body(scope, receive)
+            with self._room(scope):
+                receive = await self._check_body(scope, receive)
+                await self.app(scope, receive, send_with_headers)
         except _Refused as refused:
             response = JSONResponse({"detail": str(refused)}, refused.status)
-            return await response(scope, receive, send_with_headers)
-        await self.app(scope, receive, send_with_headers)
+            await response(scope, receive, send_with_headers)
+
+    @contextlib.contextmanager
+    def _room(self, scope: Scope) -> Iterator[None]:
+        """Keeps room in the folder for an upload, while it is under way."""
+        if scope["method"] != "POST" or not _is_upload(scope):
+            yield
+            return
+        reserved = (self._uploads + 1) * self.upload_bytes
+        if cache.size(self.folder) + reserved > self.folder_bytes:
+            raise _Refused(503, "the server has no room for more pictures now; try again later")
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
 
     def _check_address(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -127,7 +156,7 @@ class Guard:
         """Judges the body, and gives a `receive` by which it can be read."""
         if scope["method"] != "POST":
             return receive
-        upload = scope["path"].startswith("/gradio_api/upload")
+        upload = _is_upload(scope)
         bound = self.upload_bytes + FORM_BYTES if upload else JSON_BYTES
         size = f"{self.upload_bytes / 1e6:g}" if upload else f"{JSON_BYTES / 1e6:g}"
         reason = f"the {'file' if upload else 'request'} is larger than {size} MB"
@@ -153,6 +182,10 @@ class Guard:
             return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.folder)
         except (OSError, ValueError, RuntimeError):  # A NUL byte, a name too long.
             return False
+
+
+def _is_upload(scope: Scope) -> bool:
+    return scope["path"].startswith("/gradio_api/upload")
 
 
 def _netloc(origin: str) -> str | None:

@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,6 +181,7 @@ def build_app(page: gr.Blocks, folder: Path, host: str = "127.0.0.1") -> fastapi
         Guard,
         folder=folder,
         upload_bytes=in_force.upload_bytes,
+        folder_bytes=round(in_force.disk_megabytes * 1e6),
         hosts=LOOPBACK | {host} if is_loopback(host) else None,
     )
     return app
@@ -190,8 +192,11 @@ async def _sweep_forever(page: gr.Blocks, folder: Path, in_force: Limits) -> Non
     pause = min(SWEEP_SECONDS, in_force.keep_minutes * 60 / 3)
     while True:
         await asyncio.sleep(pause)
-        await anyio.to_thread.run_sync(cache.sweep, folder, in_force, keep)
-        cache.forget(page.temp_file_sets)
+        try:
+            await anyio.to_thread.run_sync(cache.sweep, folder, in_force, keep)
+            cache.forget(page.temp_file_sets)
+        except Exception:  # One look that fails must not be the last.
+            traceback.print_exc()
 
 
 class _Server(uvicorn.Server):

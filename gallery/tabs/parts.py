@@ -32,6 +32,8 @@ PRIVATE: dict[str, object] = {"api_visibility": "private", "show_progress": "hid
 KEPT_SECONDS = 30 * 60
 """How long the server remembers what a visitor's redraws need."""
 
+GONE = "the server no longer has this picture: give it once more"
+
 THUMBNAIL = 128
 """Longer side of examples' and paintings' small pictures, pixels."""
 
@@ -105,6 +107,18 @@ def required(picture: Picture | None, what: str = "a photo") -> Picture:
     return picture
 
 
+def file_of(picture: Picture) -> bytes:
+    """The uploaded file itself.
+
+    Raises:
+        ImageError: the server has removed it meanwhile.
+    """
+    try:
+        return Path(picture.path).read_bytes()
+    except OSError:
+        raise ImageError(GONE) from None
+
+
 def read_again(path: str) -> np.ndarray:
     """An uploaded picture, uint8 (H, W, 3), some time after the request that it came with.
 
@@ -114,7 +128,7 @@ def read_again(path: str) -> np.ndarray:
     try:
         return load_image(path)
     except ImageError:  # Whose text would say where uploads lie.
-        raise ImageError("the server no longer has this picture: give it once more") from None
+        raise ImageError(GONE) from None
 
 
 # === Examples ===
@@ -157,7 +171,8 @@ def example_buttons(examples: Sequence[Example], photo: Upload) -> list[Dependen
             button = gr.Button(
                 example.caption, size="sm", min_width=0, elem_classes=["example", look]
             )
-            put = functools.partial(Example.put, example)
+            # Written once; the server keeps what is there when it starts.
+            put = functools.partial(str, example.put())
             events.append(button.click(put, None, photo, queue=False, **PRIVATE))
     return events
 

@@ -37,7 +37,8 @@ KEPT_PREVIEWS = 3
 RESERVE = 0.1
 """Share of a request's time that is left for finishing when the time is nearly up."""
 
-_stopped: set[str] = set()  # Sessions whose visitor has pressed stop.
+_running: dict[str | None, _Preview] = {}
+"""The previews of runs under way, by their visitor's session: what a stop can reach."""
 
 
 def build() -> None:
@@ -109,7 +110,7 @@ def build() -> None:
         lambda name: gr.update(visible=name == OWN), painting, own, queue=False, **parts.PRIVATE
     )
     for event in (button.click, *(example.then for example in examples)):
-        event(_begin, None, stop, queue=False, **parts.PRIVATE)
+        event(lambda: gr.Button(interactive=True), None, stop, queue=False, **parts.PRIVATE)
     runs = parts.run_on(
         button,
         examples,
@@ -160,7 +161,7 @@ def stylize(
     }
     command = parts.command_line("nst.run", RunArguments(**settings), given, style)
     session = request.session_hash if request else None
-    preview = _Preview(parts.named(given, "preview"), session, command)
+    preview = _running[session] = _Preview(parts.named(given, "preview"), command)
     try:
         result = nst.stylize(
             given.image,
@@ -169,7 +170,7 @@ def stylize(
             on_step=preview,
         )
     finally:
-        _stopped.discard(session)
+        _running.pop(session, None)
     name = style.name if isinstance(style, parts.Picture) else style
     return (
         save_result(result.image, parts.named(given, Path(name).stem)),
@@ -183,8 +184,9 @@ def stylize(
 class _Preview:
     """An `on_step` that shows the picture as it forms, and ends the run when it is to end."""
 
-    def __init__(self, name: str, session: str | None, command: str):
-        self.name, self.session, self.command = name, session, command
+    def __init__(self, name: str, command: str):
+        self.name, self.command = name, command
+        self.asked_to_stop = False
         self.start = self.shown = time.monotonic()
         self.files: list[str] = []
         self.stopped = ""
@@ -192,7 +194,7 @@ class _Preview:
 
     def __call__(self, step: Step) -> bool:
         now, self.step = time.monotonic(), step
-        if self.session in _stopped:
+        if self.asked_to_stop:
             self.stopped = "stopped"
         elif now - self.start > (1 - RESERVE) * limits().seconds:
             self.stopped = f"the {limits().seconds:g} s of a request were up"
@@ -225,11 +227,9 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _begin(request: gr.Request):
-    _stopped.discard(request.session_hash)
-    return gr.Button(interactive=True)
-
-
 def _stop(request: gr.Request):
-    _stopped.add(request.session_hash)
+    preview = _running.get(request.session_hash)
+    if preview is None:  # It still waits for its turn, or is over.
+        return gr.Button()
+    preview.asked_to_stop = True
     return gr.Button(interactive=False)

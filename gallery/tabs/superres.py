@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from pathlib import Path
 from typing import get_args
 
 import gradio as gr
@@ -146,21 +145,22 @@ def upscale(photo: parts.Picture, scale: int, model: str):
             f"{MEGAPIXELS} megapixels that this page gives out: choose a smaller scale, cut the "
             f"picture, or use the command line"
         )
+    file = parts.file_of(picture)
     start = time.perf_counter()
-    result = superres.upscale(Path(picture.path), scale, model)
+    result = superres.upscale(file, scale, model)
     took = time.perf_counter() - start
     done = Enlarged(picture.path, scale, result.model)
-    file = save_result(
+    shown = save_result(
         result.image[..., 0] if result.grey else result.image, parts.named(picture, f"x{scale}")
     )
     plain = picture.image[..., :3]
     top, left, rows, columns = busiest_window(plain, result.image[..., :3])
-    inputs = () if Path(picture.path).read_bytes() == small_jpeg() else (picture,)
+    inputs = () if file == small_jpeg() else (picture,)
     across, down = _percent(left, width - columns), _percent(top, height - rows)
     return (
-        file,
+        shown,
         look(done, across, down),
-        _whole(picture.image, result.image, file, picture),
+        _whole(picture.image, result.image, shown, picture),
         parts.facts(
             parts.seconds(took),
             f"{width} × {height} to {parts.pixels(result.image)}",

@@ -4,6 +4,7 @@ import json
 import pytest
 from starlette.formparsers import MultiPartException
 
+from gallery.cache import size
 from gallery.guard import JSON_BYTES, LOOPBACK, Guard
 
 UPLOAD = "/gradio_api/upload"
@@ -41,7 +42,7 @@ def folder(tmp_path):
 def ask(folder):
     """Sends a request past the guard; gives the status, the answer's headers and its text."""
 
-    def send(path, method="GET", chunks=(b"",), hosts=LOOPBACK, **headers):
+    def send(path, method="GET", chunks=(b"",), hosts=LOOPBACK, room=10**6, **headers):
         headers = {"host": "127.0.0.1:7860", **headers}
         scope = {
             "type": "http",
@@ -60,7 +61,9 @@ def ask(folder):
             sent.append(message)
 
         send.behind, send.unread = Behind(), waiting
-        guard = Guard(send.behind, folder=folder, upload_bytes=50_000, hosts=hosts)
+        guard = Guard(
+            send.behind, folder=folder, upload_bytes=50_000, folder_bytes=room, hosts=hosts
+        )
         asyncio.run(guard(scope, receive, keep))
         start, body = sent
         answered = {key.decode(): value.decode() for key, value in start["headers"]}
@@ -199,3 +202,48 @@ def test_other_sites_pages_are_refused(ask, origin):
 
 def test_its_own_page_is_not(ask):
     assert ask(JOIN, "POST", [b"{}"], origin="http://127.0.0.1:7860")[0] == 200
+
+
+def test_an_upload_that_the_folder_has_no_room_for_is_refused(ask, folder):
+    (folder / "results").mkdir()
+    (folder / "results" / "a.png").write_bytes(bytes(1000))
+    room = size(folder) + 50_000
+    assert ask(UPLOAD, "POST", [b"x" * 10], room=room)[0] == 200
+    status, headers, text = ask(UPLOAD, "POST", [b"x" * 10], room=room - 1)
+    assert status == 503
+    assert headers["retry-after"] == "10"
+    assert "no room for more pictures" in text
+    assert ask(JOIN, "POST", [b"{}"], room=room - 1)[0] == 200  # What is there can be worked on.
+
+
+def test_uploads_under_way_count(folder):
+    """The second is refused while the first comes, and taken once that has ended, even badly."""
+
+    def scope(path=UPLOAD):
+        headers = [(b"host", b"localhost")]
+        return {"type": "http", "method": "POST", "path": path, "headers": headers}
+
+    async def run():
+        go_on, statuses = asyncio.Event(), []
+
+        async def app(scope, receive, send):
+            await go_on.wait()
+            raise ConnectionError
+
+        async def send(message):
+            statuses.append(message.get("status"))
+
+        guard = Guard(
+            app, folder=folder, upload_bytes=50, folder_bytes=size(folder) + 99, hosts=None
+        )
+        first = asyncio.create_task(guard(scope(), None, send))
+        await asyncio.sleep(0)
+        await guard(scope(), None, send)
+        assert statuses[0] == 503
+        go_on.set()
+        with pytest.raises(ConnectionError):
+            await first
+        with pytest.raises(ConnectionError):
+            await guard(scope(), None, send)
+
+    asyncio.run(run())

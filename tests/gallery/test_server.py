@@ -1,5 +1,6 @@
 """The server as a process, with a page whose jobs take as long as a test wants."""
 
+import asyncio
 import json
 import re
 import socket
@@ -10,12 +11,15 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from atelier.errors import SettingsError
+from gallery import server
+from gallery.limits import Limits
 from gallery.server import is_loopback, listen
 
 PAGE = Path(__file__).with_name("small_page.py")
@@ -293,3 +297,27 @@ with socket.create_server(("127.0.0.1", 0)) as server:
     ).stdout.splitlines()
     assert said[0] == said[2] == "no connections are made to others, such as 192.0.2.1"
     assert said[1:] == [said[1], said[2], "but to itself"]
+
+
+def test_a_look_at_the_folder_that_fails_is_not_the_last(tmp_path, monkeypatch, capsys):
+    looks = []
+
+    def sweep(folder, limits, keep):
+        looks.append(folder)
+        if len(looks) == 1:
+            raise RuntimeError("the first")
+
+    monkeypatch.setattr(server.cache, "sweep", sweep)
+    page = SimpleNamespace(temp_file_sets=[])
+
+    async def run():
+        sweeping = asyncio.create_task(
+            server._sweep_forever(page, tmp_path, Limits(keep_minutes=1e-4))
+        )
+        while len(looks) < 2 and not sweeping.done():
+            await asyncio.sleep(0.01)
+        assert not sweeping.done()
+        sweeping.cancel()
+
+    asyncio.run(run())
+    assert "RuntimeError: the first" in capsys.readouterr().err

@@ -338,6 +338,14 @@ def test_the_file_is_judged_not_its_pixels(tmp_path, photo):
     assert done.model == "compressed"
 
 
+def test_an_upload_that_was_swept_is_one_line_without_its_path(give, photo):
+    picture = give(photo)
+    Path(picture.path).unlink()
+    with pytest.raises(ImageError) as caught:
+        superres_tab.upscale(picture, 2, "auto")
+    assert str(caught.value) == "the server no longer has this picture: give it once more"
+
+
 def test_the_example_is_the_commands_own():
     example = superres_tab.EXAMPLES[0]
     path = example.put()
@@ -455,17 +463,15 @@ def step(number: int, image: np.ndarray) -> Step:
     return Step(number, 10, {"height": 64.0, "width": 64.0}, lambda: image)
 
 
-def test_stop_keeps_the_picture_so_far(photo):
-    request = gr.Request(session_hash="visitor")
-    preview = stylize_tab._Preview("photo-preview.png", "visitor", "")
-    stylize_tab._begin(request)
+def test_stop_keeps_the_picture_so_far(photo, monkeypatch):
+    preview = stylize_tab._Preview("photo-preview.png", "")
+    monkeypatch.setitem(stylize_tab._running, "visitor", preview)
+    monkeypatch.setitem(stylize_tab._running, "another", stylize_tab._Preview("", ""))
     assert not preview(step(1, photo))
-    stylize_tab._stop(request)
+    stylize_tab._stop(gr.Request(session_hash="visitor"))
     assert preview(step(2, photo))
     assert preview.how_it_ended() == "stopped after 2 of 10 steps"
-    assert not stylize_tab._Preview("", "another", "")(step(1, photo))
-    stylize_tab._begin(request)
-    assert not stylize_tab._Preview("", "visitor", "")(step(1, photo))
+    assert not stylize_tab._running["another"](step(1, photo))
 
 
 def test_a_stop_reaches_the_run(give, photo, monkeypatch):
@@ -474,7 +480,13 @@ def test_a_stop_reaches_the_run(give, photo, monkeypatch):
     file, told, _ = stylize_tab.stylize(give(photo), "ink", **settings(), request=request)
     assert "stopped after 2 of 10 steps" in told
     assert load_image(file).shape == (64, 64, 3)
-    assert "visitor" not in stylize_tab._stopped
+    assert not stylize_tab._running
+
+
+def test_a_stop_of_nothing_is_not_remembered():
+    for visitor in ("one", "two"):
+        stylize_tab._stop(gr.Request(session_hash=visitor))
+    assert not stylize_tab._running
 
 
 def test_when_the_time_is_nearly_up_the_picture_is_kept(give, photo):
@@ -492,7 +504,7 @@ def test_few_previews_stay_on_the_disk(cache, photo, monkeypatch):
     shown = []
     monkeypatch.setattr(stylize_tab, "show", lambda *values: shown.append(values))
     monkeypatch.setattr(stylize_tab, "EVERY", -1)
-    preview = stylize_tab._Preview("photo-preview.png", None, "a command")
+    preview = stylize_tab._Preview("photo-preview.png", "a command")
     for number in range(1, 9):
         preview(step(number, photo))
     assert len(shown) == 8
