@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -16,12 +16,16 @@ from av.video.reformatter import ColorRange, Colorspace
 from atelier.errors import ImageError, OutputError, SettingsError
 from atelier.files import atomic_path
 from atelier.progress import OnStep, Step
+from atelier.tracks import Track, TrackWriter, is_cover, plan_tracks, timecode
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 """The suffixes by which videos are found."""
 
 WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """The formats, by suffix, that hold H.264 and the sound of most other files."""
+
+_SUFFIXES = {".m4v": ".m4v", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".mkv"}
+"""For a video of each suffix, that of what is made of it, if it is not .mp4."""
 
 MAX_FRAME_PIXELS = 8192 * 4320
 """The largest frames that H.264 has a level for."""
@@ -35,8 +39,6 @@ lists of further files and addresses to be opened, or speak to devices."""
 
 CRF = 17
 """x264's constant rate factor: at 17 its losses are hardly seen."""
-
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 # ITU-T H.273, Table 4, as in FFmpeg's AVColorSpace.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
@@ -65,6 +67,15 @@ class Movie:
     """Likewise."""
     frames: int
     """How many there are."""
+    notes: tuple[str, ...] = ()
+    """A line for each thing beside the pictures that is not as it was, such as a sound track that
+    is left out."""
+
+
+def movie_suffix(source: str | os.PathLike) -> str:
+    """The suffix of the format that holds most of what a video has: its own if it can be written,
+    .mkv for .webm, .mp4 for others."""
+    return _SUFFIXES.get(Path(source).suffix.lower(), ".mp4")
 
 
 def change_movie(
@@ -77,8 +88,10 @@ def change_movie(
 ) -> Movie:
     """Changes each frame of a video and writes an H.264 file, whole or not at all.
 
-    Times of frames, sound, colours, pixel aspect and rotation stay as they are. One frame is held
-    at a time.
+    Times of frames, colours, pixel aspect and rotation stay as they are. Sound, subtitles,
+    chapters, the time code, cover pictures and attached files are copied; sound that the output's
+    format cannot hold becomes AAC, and what cannot be kept is left out and named in the result's
+    notes. One frame is held at a time.
 
     Args:
         source: a file that FFmpeg reads.
@@ -90,7 +103,7 @@ def change_movie(
 
     Raises:
         ImageError: the file cannot be read, is damaged or has no picture, or frames are too large.
-        OutputError: `out` exists, cannot be written, or cannot hold this sound.
+        OutputError: `out` exists or cannot be written.
         SettingsError: a suffix that is no such format.
         KeyboardInterrupt: `on_step` ended the run; nothing is written.
     """
@@ -99,7 +112,7 @@ def change_movie(
         raise SettingsError(f"{out}: videos are written as {', '.join(WRITABLE)}")
     with open_movie(name) as container, atomic_path(out, overwrite=overwrite) as temporary:
         stream = container.streams.best("video")
-        if stream is None or stream.codec_context is None:
+        if stream is None or stream.codec_context is None or is_cover(stream):
             raise ImageError(f"{name}: there is no picture in this file that can be decoded")
         if not stream.width:  # What is too large is not decoded to find out how large it is.
             raise ImageError(
@@ -109,8 +122,11 @@ def change_movie(
             size = f"{stream.width}×{stream.height}"
             raise ImageError(f"{name}: {size} is more than {MAX_FRAME_PIXELS:,} pixels")
         change = start(stream)
-        with MovieWriter(temporary, container, stream, name=str(out)) as writer:
-            for item in read_movie(name, container, stream):
+        with reading(name), open_movie(name) as second:
+            plan = plan_tracks(second, stream.index, WRITABLE[out.suffix.lower()])
+        kept = [container.streams[track.index] for track in plan.tracks if track.way != "attach"]
+        with MovieWriter(temporary, container, stream, plan.tracks, name=str(out)) as writer:
+            for item in read_movie(name, container, stream, kept):
                 if isinstance(item, av.Packet):
                     writer.copy(item)
                     continue
@@ -122,7 +138,8 @@ def change_movie(
                     raise KeyboardInterrupt
             if not writer.frames:
                 raise ImageError(f"{name}: damaged or empty: there is not one whole frame")
-    return Movie(out, frame.width, frame.height, writer.frames)
+    notes = (*plan.notes, *writer.notes)
+    return Movie(out, frame.width, frame.height, writer.frames, notes)
 
 
 # === Reading ===
@@ -164,21 +181,23 @@ def open_movie(name: str) -> av.container.InputContainer:
         return container
 
 
-def read_movie(name: str, container, stream) -> Iterator[av.VideoFrame | av.Packet]:
-    """The decoded frames of a stream and the packets of all sounds, as they come in the file.
+def read_movie(
+    name: str, container, stream, others: Sequence[av.stream.Stream] = ()
+) -> Iterator[av.VideoFrame | av.Packet]:
+    """The decoded frames of a stream and the packets of others, as they come in the file.
 
     Raises:
         ImageError: the file is damaged or truncated.
     """
     stream.thread_type, end = "AUTO", 0.0
     with reading(name):
-        for packet in container.demux(stream, *container.streams.audio):
+        for packet in container.demux(stream, *others):
             if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float(packet.pts * packet.time_base))
             if packet.stream.index == stream.index:
                 yield from packet.decode()
-            elif packet.dts is not None:  # Else it marks the end.
-                yield packet
+            elif packet.size and (packet.dts is not None or is_cover(packet.stream)):
+                yield packet  # One without bytes marks the end.
     # Of the formats that people have, this one alone can end anywhere without an error.
     seconds = (container.duration or 0) / av.time_base
     if "matroska" in container.format.name and end < 0.9 * seconds - 1:
@@ -260,24 +279,25 @@ def _coded(frame: av.VideoFrame, side: str) -> dict:
 
 
 class MovieWriter:
-    """Writes changed frames, with their times, and packets of sound, as they come.
+    """Writes changed frames, with their times, and packets of other tracks, as they come.
 
     To be used in a `with` block, whose good end finishes the file.
 
     Args:
         path: the file, with one of the suffixes of `WRITABLE`.
-        container: the file that frames and sound come from.
+        container: the file that frames and packets come from.
         stream: its stream of frames.
+        tracks: what becomes of its other streams.
         name: what errors call the file.
 
     Raises:
         OutputError: from all methods, if the file cannot be written.
     """
 
-    def __init__(self, path: Path, container, stream, *, name: str):
+    def __init__(self, path: Path, container, stream, tracks: Sequence[Track], *, name: str):
         self.name, self.frames = name, 0
-        self._source, self._stream = container, stream
-        self._video, self._sounds, self._waiting = None, {}, []
+        self._source, self._stream, self._tracks = container, stream, tracks
+        self._video, self._others, self._waiting = None, None, []
         self._last, self._after = None, 0
         format = WRITABLE[path.suffix.lower()]
         options = {} if format == "matroska" else {"movflags": "faststart"}
@@ -294,16 +314,21 @@ class MovieWriter:
             return
         with self._writing():
             self._container.mux(self._video.encode())
+            self._others.finish()
             self._container.close()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each other track of which something is damaged."""
+        return self._others.notes
+
     def copy(self, packet: av.Packet) -> None:
-        """Adds a packet of sound."""
+        """Adds a packet of another track."""
         if self._video is None:  # Streams are made from the first frame.
             self._waiting.append(packet)
             return
         with self._writing():
-            packet.stream = self._sounds[packet.stream.index]
-            self._container.mux(packet)
+            self._others.write(packet)
 
     def write(self, frame: av.VideoFrame, original: av.VideoFrame) -> None:
         """Adds a changed frame, to be shown when `original` is."""
@@ -345,27 +370,13 @@ class MovieWriter:
         matrix = original.side_data.get(SideData.DISPLAYMATRIX)
         if matrix is not None:
             self._video.set_display_matrix(np.frombuffer(matrix, np.int32).tolist())
-        for sound in self._source.streams.audio:
-            self._sounds[sound.index] = self._add_sound(sound)
+        self._others = TrackWriter(self._container, self._source, self._tracks)
+        self._container.set_chapters(self._source.chapters())
         for key in ("title", "artist", "date", "creation_time", "comment", "location"):
             if key in self._source.metadata:
                 self._container.metadata[key] = self._source.metadata[key]
-
-    def _add_sound(self, sound: av.AudioStream) -> av.AudioStream:
-        """A stream for copies of another file's packets."""
-        try:
-            copied = self._container.add_stream_from_template(sound)
-        except ValueError:
-            raise OutputError(
-                f"cannot write {self.name}: this format cannot hold {sound.codec.name} sound; try "
-                f".mkv or .mov"
-            ) from None
-        # AVI does not say which channel is which, and MP4 must.
-        if sound.layout.name.endswith("channels") and sound.channels in _LAYOUTS:
-            copied.codec_context.layout = _LAYOUTS[sound.channels]
-        if "language" in sound.metadata:
-            copied.metadata["language"] = sound.metadata["language"]
-        return copied
+        if (code := timecode(self._source)) is not None:
+            self._container.metadata["timecode"] = code
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

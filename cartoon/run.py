@@ -16,7 +16,7 @@ from atelier import batches, cli
 from atelier.batches import Job, Outcome
 from atelier.errors import OutputError, SettingsError
 from atelier.images import READABLE, load_image, sample, save_image, write_png
-from atelier.movies import VIDEOS
+from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from cartoon import person
 from cartoon.backdrop import Backdrop, compose, find_backdrop
@@ -40,8 +40,9 @@ class RunArguments(batches.ClusterSettings, PortraitConfig):
     """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
     input."""
     out: Path = Path("out/cartoon")
-    """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; the name of a
-    picture's or video's file; or - for a PNG on standard output."""
+    """Where to: a folder, in which results keep the inputs' names, pictures as .png and videos in
+    their own format where it can be written (.mov, .mkv), else as .mp4; the name of a picture's or
+    video's file; or - for a PNG on standard output."""
     preset: Literal["report", "fine"] = "fine"
     """The report's drawing, or one with calmer areas and even outlines."""
     background: str = "white"
@@ -101,6 +102,7 @@ def draw(
         all_of_it = arguments.draw and not arguments.only_mask
         told = f", nobody found{': all of it is drawn' if all_of_it else ''}"
     line = f"{name}: {facts['width']}×{facts['height']}{frames}{told}, {facts['seconds']:.1f} s"
+    line = "; ".join((line, *facts.get("notes", ())))
     return Outcome({"input": job.item.name, "output": str(job.path), **facts}, line)
 
 
@@ -139,7 +141,7 @@ def _picture(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Bac
     facts = {"width": image.shape[1], "height": image.shape[0], "preset": arguments.method}
     if arguments.cut_out:
         facts |= {"found": result.found, "segmenter": arguments.segmenter}
-    return {**facts, "seconds": round(result.seconds, 2)}
+    return {**facts, "seconds": round(result.seconds, 2), "notes": ()}
 
 
 def _standard_output() -> BinaryIO:
@@ -177,7 +179,8 @@ def _video(
         facts |= {"segmenter": arguments.segmenter}
     flicker = None if result.flicker is None else round(result.flicker, 3)
     seconds = round(result.seconds, 2)
-    return {**facts, "frames": result.frames, "flicker": flicker, "seconds": seconds}
+    facts |= {"frames": result.frames, "flicker": flicker, "seconds": seconds}
+    return {**facts, "notes": result.notes}
 
 
 def is_video(item: cli.Input) -> bool:
@@ -224,7 +227,7 @@ def main(argv: Sequence[str]) -> int:
         paths = cli.output_paths(
             inputs,
             arguments.out,
-            suffix=lambda item: ".mp4" if is_video(item) else ".png",
+            suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
             files=(*READABLE, *VIDEOS),
         )
     check_kinds(inputs, paths, arguments, backdrop)

@@ -1,4 +1,4 @@
-"""Cartoons of videos: frame by frame, without flicker, the sound copied as it is."""
+"""Cartoons of videos: frame by frame, without flicker, the sound kept."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class CartoonVideo:
     is coded: see `cartoon.steady.Flicker`. None if nothing stayed, or of one frame."""
     seconds: float
     """From opening the video to the end."""
+    notes: tuple[str, ...] = ()
+    """A line for each thing beside the pictures that is not as it was, such as a sound track that
+    is left out."""
 
 
 def cartoonize_video(
@@ -53,8 +56,9 @@ def cartoonize_video(
 ) -> CartoonVideo:
     """Draws a video into an H.264 file, whole or not at all.
 
-    Times of frames, sound, tags of colours, pixel aspect and rotation stay as they are. Frames
-    become 8-bit 4:2:0 with even sides: of odd ones the last row or column is left out.
+    Times of frames, sound, tags of colours, pixel aspect and rotation stay as they are, as
+    `atelier.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones the
+    last row or column is left out.
 
     Args:
         source: a file that FFmpeg reads.
@@ -70,7 +74,7 @@ def cartoonize_video(
 
     Raises:
         ImageError: the file cannot be read, is damaged or has no picture, or frames are too large.
-        OutputError: `out` exists, cannot be written, or cannot hold this sound.
+        OutputError: `out` exists or cannot be written.
         SettingsError: another preset, or a suffix that is no such format.
         KeyboardInterrupt: `on_step` ended the run; nothing is written.
     """
@@ -101,6 +105,7 @@ def cartoonize_video(
         cuts=artist.centroids.chosen - 1,
         flicker=flicker.value,
         seconds=time.perf_counter() - begin,
+        notes=movie.notes,
     )
 
 

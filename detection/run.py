@@ -20,7 +20,7 @@ from atelier.batches import Outcome
 from atelier.errors import OutputError, SettingsError
 from atelier.images import READABLE, load_image, sample, save_image, write_png
 from atelier.manifest import Manifest
-from atelier.movies import VIDEOS
+from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from detection import predict
 from detection.annotations import plain
@@ -53,8 +53,9 @@ class RunArguments(batches.ClusterSettings, DetectConfig):
     """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
     input."""
     out: Path = Path("out/detection")
-    """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; the name of a
-    picture's or video's file; or - for a PNG on standard output."""
+    """Where to: a folder, in which results keep the inputs' names, pictures as .png and videos in
+    their own format where it can be written (.mov, .mkv), else as .mp4; the name of a picture's or
+    video's file; or - for a PNG on standard output."""
     draw: bool = True
     """Draw the boxes; else only what is asked for below is written."""
     csv: Path | None = None
@@ -124,7 +125,7 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
         drawings = cli.output_paths(
             inputs,
             arguments.out,
-            suffix=lambda item: ".mp4" if is_video(item) else ".png",
+            suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
             files=(*READABLE, *VIDEOS),
         )
     if arguments.coco is not None:
@@ -200,10 +201,9 @@ def search(
     if "frames" in facts:
         found = f"{facts['frames']} frames, {f'at most {found}' if found else 'nothing found'}"
     output = None if job.path is None else str(job.path)
-    return Outcome(
-        {"input": job.item.name, "output": output, **facts},
-        f"{name}: {found or 'nothing found'}, {facts['seconds']:.2f} s",
-    )
+    line = f"{name}: {found or 'nothing found'}, {facts['seconds']:.2f} s"
+    line = "; ".join((line, *facts.get("notes", ())))
+    return Outcome({"input": job.item.name, "output": output, **facts}, line)
 
 
 def _picture(
@@ -236,6 +236,7 @@ def _picture(
         "objects": as_records(found),
         "model": arguments.model,
         "seconds": round(seconds, 3),
+        "notes": (),
     }
     return facts, dict(collections.Counter(found.labels).most_common())
 
@@ -259,6 +260,7 @@ def _video(
         "most": result.most,
         "model": arguments.model,
         "seconds": round(result.seconds, 3),
+        "notes": result.notes,
     }
     return facts, result.most
 

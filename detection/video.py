@@ -1,4 +1,4 @@
-"""Objects found in videos: frame by frame, drawn, the sound copied as it is."""
+"""Objects found in videos: frame by frame, drawn, the sound kept."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class DetectionVideo:
     """The most objects of each class that one frame shows, for the classes found."""
     seconds: float
     """From opening the video to the end."""
+    notes: tuple[str, ...] = ()
+    """A line for each thing beside the pictures that is not as it was, such as a sound track that
+    is left out."""
 
 
 def detect_video(
@@ -51,8 +54,9 @@ def detect_video(
 ) -> DetectionVideo:
     """Draws what is found on each frame of a video into an H.264 file, whole or not at all.
 
-    Times of frames, sound, tags of colours, pixel aspect and rotation stay as they are. Frames
-    become 8-bit 4:2:0 with even sides: of odd ones the last row or column is left out.
+    Times of frames, sound, tags of colours, pixel aspect and rotation stay as they are, as
+    `atelier.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones the
+    last row or column is left out.
 
     Args:
         source: a file that FFmpeg reads.
@@ -66,7 +70,7 @@ def detect_video(
 
     Raises:
         ImageError: the file cannot be read, is damaged or has no picture, or frames are too large.
-        OutputError: `out` exists, cannot be written, or cannot hold this sound.
+        OutputError: `out` exists or cannot be written.
         SettingsError: no such model, or a suffix that is no such format.
         WeightsError: weights that are missing or damaged.
         KeyboardInterrupt: `on_step` ended the run; nothing is written.
@@ -98,4 +102,5 @@ def detect_video(
         frames=movie.frames,
         most=dict(most.most_common()),
         seconds=time.perf_counter() - begin,
+        notes=movie.notes,
     )

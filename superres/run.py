@@ -17,7 +17,7 @@ from atelier import batches, cli
 from atelier.batches import Job, Outcome
 from atelier.errors import SettingsError
 from atelier.images import READABLE, load_image, resize, sample, save_image
-from atelier.movies import VIDEOS
+from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from superres.compare import comparison
 from superres.networks import load_network
@@ -36,8 +36,9 @@ class RunArguments(batches.ClusterSettings, UpscaleConfig):
     """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
     input."""
     out: Path = Path("out/superres")
-    """Where to: a folder, in which results keep the inputs' names, as .png or .mp4; or the name of
-    a picture's or video's file."""
+    """Where to: a folder, in which results keep the inputs' names, pictures as .png and videos in
+    their own format where it can be written (.mov, .mkv), else as .mp4; or the name of a picture's
+    or video's file."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False
@@ -65,7 +66,7 @@ def enlarge(job: Job, arguments: RunArguments) -> None:
 def work(job: Job, arguments: RunArguments, on_step: OnStep | None = None) -> Outcome:
     """Enlarges one input."""
     make = _enlarge_video if is_video(job.item) else _enlarge_picture
-    (width, height), result, why = make(job, arguments, on_step)
+    (width, height), result, why, notes = make(job, arguments, on_step)
     record = {
         "input": job.item.name,
         "output": str(job.path),
@@ -74,8 +75,10 @@ def work(job: Job, arguments: RunArguments, on_step: OnStep | None = None) -> Ou
         "model": result.model,
         "scale": result.scale,
         "seconds": round(result.seconds, 2),
+        "notes": notes,
     }
-    return Outcome(record, f"{job.path}: {width}×{height}, {why}, {result.seconds:.1f} s")
+    line = f"{job.path}: {width}×{height}, {why}, {result.seconds:.1f} s"
+    return Outcome(record, "; ".join((line, *notes)))
 
 
 def worker(arguments: RunArguments) -> batches.Work:
@@ -98,7 +101,7 @@ def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep | None):
     for compared in job.others:
         sheet = comparison(load_image(source, alpha="keep")[..., :3], image[..., :3])
         save_image(compared, sheet, overwrite=overwrite)
-    return image.shape[1::-1], result, f"{result.model} ({result.reason})"
+    return image.shape[1::-1], result, f"{result.model} ({result.reason})", ()
 
 
 def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep | None):
@@ -106,7 +109,8 @@ def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep | None):
     result = upscale_video(
         job.item.source, job.path, **config, on_step=on_step, overwrite=arguments.overwrite
     )
-    return (result.width, result.height), result, f"{result.frames} frames, {result.model}"
+    why = f"{result.frames} frames, {result.model}"
+    return (result.width, result.height), result, why, result.notes
 
 
 def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
@@ -118,7 +122,7 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
     paths = cli.output_paths(
         inputs,
         arguments.out,
-        suffix=lambda item: ".mp4" if is_video(item) else ".png",
+        suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
         files=(*READABLE, *VIDEOS),
     )
     jobs = []

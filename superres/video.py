@@ -1,4 +1,4 @@
-"""Super-resolution of videos: frame by frame, in flat memory, the sound copied as it is."""
+"""Super-resolution of videos: frame by frame, in flat memory, the sound kept."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ class UpscaledVideo:
     """Pixels a side that each pixel became."""
     seconds: float
     """From opening the video to the end."""
+    notes: tuple[str, ...] = ()
+    """A line for each thing beside the pictures that is not as it was, such as a sound track that
+    is left out."""
 
 
 def upscale_video(
@@ -50,8 +53,9 @@ def upscale_video(
 ) -> UpscaledVideo:
     """Enlarges a video into an H.264 file, whole or not at all.
 
-    Times of frames, sound, colours, pixel aspect and rotation stay as they are. Frames become
-    8-bit 4:2:0 with even sides: of odd ones the last row or column is left out.
+    Times of frames, sound, colours, pixel aspect and rotation stay as they are, as
+    `atelier.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones the
+    last row or column is left out.
 
     Args:
         source: a file that FFmpeg reads.
@@ -64,7 +68,7 @@ def upscale_video(
 
     Raises:
         ImageError: the file cannot be read, is damaged or has no picture, or frames are too large.
-        OutputError: `out` exists, cannot be written, or cannot hold this sound.
+        OutputError: `out` exists or cannot be written.
         SettingsError: settings out of range, or a suffix that is no such format.
         WeightsError: there is no embedded network for the scale.
         KeyboardInterrupt: `on_step` ended the run; nothing is written.
@@ -88,4 +92,5 @@ def upscale_video(
         model=chosen,
         scale=config.scale,
         seconds=time.perf_counter() - begin,
+        notes=movie.notes,
     )

@@ -18,7 +18,7 @@ from atelier.images import load_image, resize, sample, save_image
 from cartoon import CartoonConfig, CutOutConfig, cartoonize, cut_out, portray
 from cartoon.run import RunArguments, main
 
-FIELDS = {"input", "output", "width", "height", "preset", "found", "segmenter", "seconds"}
+FIELDS = {"input", "output", "width", "height", "preset", "found", "segmenter", "seconds", "notes"}
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -359,13 +359,13 @@ def test_a_full_standard_output(files):
 def test_a_video_is_drawn_under_its_name(files, photo, capsys):
     make_video(files / "film.mov", photo)
     assert run(files, "--json", "--background", "#0000ff", name="film.mov") == 0
-    assert names(files / "out") == ["film.mp4"]
+    assert names(files / "out") == ["film.mov"]
     said = capsys.readouterr()
     record = json.loads(said.out)
     assert record.keys() == (FIELDS - {"found"}) | {"frames", "flicker"}
     assert (record["width"], record["height"], record["frames"]) == (48, 32, 5)
-    assert "film.mp4: 48×32, 5 frames, " in said.err
-    with av.open(str(files / "out" / "film.mp4")) as container:
+    assert "film.mov: 48×32, 5 frames, " in said.err
+    with av.open(str(files / "out" / "film.mov")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 5
     for frame in frames:
@@ -515,5 +515,5 @@ sys.exit(cartoon.run.main())
 def test_ctrl_c_leaves_nothing_half_written(files, photo, interrupt):
     make_video(files / "film.mkv", photo, codec="ffv1", frames=2000)
     command = [sys.executable, "-c", PROGRAM, "photo.png", "film.mkv", "--out", "out"]
-    interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mp4")))
+    interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mkv")))
     assert names(files / "out") == ["photo.png"]

@@ -23,7 +23,7 @@ from detection.detections import Detections
 from detection.draw import draw
 from detection.run import RunArguments, crop_names, main
 
-FIELDS = {"input", "output", "width", "height", "objects", "model", "seconds"}
+FIELDS = {"input", "output", "width", "height", "objects", "model", "seconds", "notes"}
 CLASSES = ("red", "blue <&> thing")
 RED, BLUE, GREY = (230, 30, 30), (30, 30, 230), (120, 120, 120)
 
@@ -323,19 +323,19 @@ def test_no_standard_output_at_all(files, monkeypatch, error_line):
 def test_a_video_is_drawn_under_its_name(files, capsys):
     make_video(files / "film.mov")
     assert run(files, "--json", "--csv", files / "a.csv", name="film.mov") == 0
-    assert names(files / "out") == ["film.mp4"]
+    assert names(files / "out") == ["film.mov"]
     said = capsys.readouterr()
     record = json.loads(said.out)
     assert record.keys() == (FIELDS - {"objects"}) | {"frames", "most"}
     assert (record["width"], record["height"], record["frames"]) == (96, 64, 5)
     assert (record["most"], record["model"]) == ({"red": 1}, "person")
-    assert "film.mp4: 5 frames, at most 1 red, " in said.err
+    assert "film.mov: 5 frames, at most 1 red, " in said.err
     rows = table(files / "a.csv")
     assert [row["frame"] for row in rows] == ["1", "2", "3", "4", "5"]
     for number, row in enumerate(rows):
         assert float(row["x1"]) == pytest.approx(10 * number, abs=2)
         assert float(row["x2"]) == pytest.approx(10 * number + 24, abs=2)
-    with av.open(str(files / "out" / "film.mp4")) as container:
+    with av.open(str(files / "out" / "film.mov")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 5
     # The lower line of the box is orange; without it, the square would be red.

@@ -14,7 +14,7 @@ from atelier.images import load_image, save_image
 from superres.run import RunArguments, main
 from superres.upscale import upscale
 
-FIELDS = {"input", "output", "width", "height", "model", "scale", "seconds"}
+FIELDS = {"input", "output", "width", "height", "model", "scale", "seconds", "notes"}
 
 
 @pytest.fixture
@@ -82,15 +82,25 @@ def test_files_keep_their_channels(files, photo, mode, expected):
 def test_a_video_is_enlarged_under_its_name(files, make_video, capsys):
     make_video(files / "film.mov", sound="aac")
     assert run(files, "--json", name="film.mov") == 0
-    assert names(files / "out") == ["film.mp4"]
+    assert names(files / "out") == ["film.mov"]
     said = capsys.readouterr()
     record = json.loads(said.out)
     assert record.keys() == FIELDS
     assert (record["width"], record["height"], record["model"]) == (96, 64, "compressed")
-    assert "film.mp4: 96×64, 5 frames, compressed" in said.err
-    with av.open(str(files / "out" / "film.mp4")) as container:
+    assert "film.mov: 96×64, 5 frames, compressed" in said.err
+    with av.open(str(files / "out" / "film.mov")) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
         assert len(list(container.decode(video=0))) == 5
+
+
+def test_sound_that_the_format_cannot_hold_is_named_in_the_line(files, make_video, capsys):
+    make_video(files / "film.mov", sound="adpcm_ima_qt")
+    assert run(files, "--json", "--out", files / "film.mp4", name="film.mov") == 0
+    said = capsys.readouterr()
+    note = "sound track is AAC now, as mp4 cannot hold adpcm_ima_qt"
+    assert json.loads(said.out)["notes"] == [note]
+    assert said.err.endswith(f" s; {note}\n")
+    assert len(said.err.splitlines()) == 1
 
 
 def test_folders_hold_pictures_and_videos_and_one_broken_fails_alone(
@@ -257,5 +267,5 @@ def test_ctrl_c_leaves_nothing_half_written(files, embedded, make_video, interru
     (files / "network" / "card.json").write_text(json.dumps(network.card))
     make_video(files / "film.mkv", codec="ffv1", times=range(2000))
     command = [sys.executable, "-c", PROGRAM, "photo.png", "film.mkv", "--out", "out"]
-    interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mp4")))
+    interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mkv")))
     assert names(files / "out") == ["photo.png"]

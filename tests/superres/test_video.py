@@ -286,11 +286,11 @@ def test_formats_that_cannot_be_written(embedded, make_video, tmp_path):
             upscale_video(path, tmp_path / name)
 
 
-def test_sound_that_the_format_cannot_hold(embedded, make_video, tmp_path):
+def test_sound_that_the_format_cannot_hold_is_encoded_and_named(embedded, make_video, tmp_path):
     path = make_video(tmp_path / "in.mov", sound="adpcm_ima_qt")
-    with pytest.raises(OutputError, match=r"out\.mp4: this format cannot hold .* try \.mkv"):
-        upscale_video(path, tmp_path / "out.mp4")
-    assert not (tmp_path / "out.mp4").exists()
+    result = upscale_video(path, tmp_path / "out.mp4")
+    assert read(result.path).names == ["h264", "aac"]
+    assert result.notes == ("sound track is AAC now, as mp4 cannot hold adpcm_ima_qt",)
 
 
 def test_existing_files_and_bad_places(embedded, make_video, tmp_path):
