@@ -51,10 +51,23 @@ class Devices:
     def __str__(self) -> str:
         return "1 device"
 
-    def check(self, batch: int) -> None:
-        """Raises `SettingsError` if there are fewer examples in a batch than devices."""
+    def check(self, batch: int, examples: int = 0) -> None:
+        """Raises `SettingsError` if a device would have no example of a batch.
+
+        With oneDNN, TensorFlow's convolution of no examples has the shape of its input.
+
+        Args:
+            batch: the size of batches.
+            examples: in an epoch, where its last batch is what is left; 0 if all have one size.
+        """
         if batch < self.count:
             raise SettingsError(f"--batch {batch} has less than one example for each of {self}")
+        left = examples % batch
+        if 0 < left < self.count:
+            raise SettingsError(
+                f"--batch {batch} leaves {left} of {examples} examples for the last batch, less "
+                f"than one for each of {self}: choose another size"
+            )
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Within it, models and optimizers are made."""

@@ -32,6 +32,9 @@ from classify.layers import Whitening
 from classify.networks import Network, build
 from classify.optimizers import Muon, linear_decay, time_based_decay
 
+TEST_BATCH = 500
+"""Pictures a batch where the network is measured after each epoch."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(NetworkConfig):
@@ -172,7 +175,8 @@ def train(
             f"--batch {config.batch} is more than the {len(data.train)} pictures without the "
             f"{config.held_back} held back"
         )
-    devices.check(config.batch)
+    devices.check(config.batch, len(data.train) - config.held_back)
+    devices.check(TEST_BATCH, len(data.test))
     run = RunFolder(config.out, config, devices)
     seen, held_back = hold_back(data.train, config.held_back)
     with devices.scope():
@@ -186,7 +190,7 @@ def train(
             batches(config, seen, done),
             initial_epoch=done,
             epochs=config.epochs,
-            validation_data=Batches(data.test, batch=500),
+            validation_data=Batches(data.test, batch=TEST_BATCH),
             callbacks=[KeepRun(run, on_step)],
             verbose=verbose,
         )

@@ -177,6 +177,11 @@ def test_smaller_batches_than_devices_are_refused():
     several.check(3)
     with pytest.raises(SettingsError, match="--batch 2 has less than one example for each of 3"):
         several.check(2)
+    for examples in (0, 3, 5, 8, 10):
+        several.check(5, examples)
+    for examples, left in ((1, 1), (6, 1), (12, 2)):
+        with pytest.raises(SettingsError, match=f"leaves {left} of {examples} examples"):
+            several.check(5, examples)
 
 
 # === Workers ===

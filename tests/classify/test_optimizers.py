@@ -191,7 +191,7 @@ def test_training_goes_on_from_a_file_as_if_unbroken(rng, reload):
     keras.utils.set_random_seed(0)
     layers = [
         keras.Input((6, 6, 3)),
-        keras.layers.Conv2D(4, 3, kernel_initializer=Dirac(seed=1)),
+        keras.layers.Conv2D(16, 3, kernel_initializer=Dirac(seed=1)),
         keras.layers.BatchNormalization(),
         keras.layers.Flatten(),
         keras.layers.Dense(2),

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from atelier import cli
+from atelier.errors import SettingsError
 from atelier.runs import load_run
+from atelier.strategy import Devices
 from classify.train import TrainConfig, train
 
 TOLERANCE = 1e-4
@@ -77,6 +79,19 @@ def test_workers_are_one_device_also_when_begun_again(
     before = (places[0] / "card.json").read_bytes()
     on_workers(lambda place: command(places[place], *flags)).finish()
     assert (places[0] / "card.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"), [(249, "leaves 1 of 250"), (2, "one example for each")]
+)
+def test_devices_without_a_picture_are_refused_before_the_run_folder(
+    batch, words, slow, drawn, tmp_path
+):
+    several = type("Several", (Devices,), {"count": 3, "__str__": lambda self: "3 devices"})()
+    config = dataclasses.replace(slow, batch=batch, out=tmp_path / "run")
+    with pytest.raises(SettingsError, match=words):
+        train(config, data=drawn, devices=several)
+    assert not config.out.exists()
 
 
 @pytest.mark.soak
