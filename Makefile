@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo web test soak fuzz lint findings reproduce reproduce-cartoon reproduce-superres \
+.PHONY: demo web test soak lint findings reproduce reproduce-cartoon reproduce-superres \
 	reproduce-classify reproduce-detection paintings clean
 
 demo: .venv/core
@@ -18,10 +18,6 @@ test: .venv/test lint
 # What takes minutes a test: clusters with a worker killed, full disks, trainings killed and resumed.
 soak: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m soak
-
-# A coverage-guided search for files that break what reads them; SECONDS for each of the readers.
-fuzz: .venv/fuzz
-	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -103,10 +99,6 @@ paintings: .venv/core
 
 .venv/test: .venv/core
 	$(INSTALL) --editable .[test]
-	@touch $@
-
-.venv/fuzz: .venv/core
-	$(INSTALL) --editable .[fuzz]
 	@touch $@
 
 clean:

@@ -30,8 +30,7 @@ PROTOCOL = 1001
 """The one version that such streams have had."""
 
 PICKLED = 2**21
-"""Bytes that a checkpoint's pickles may have: enough for 10,000 tensors, and so few that a pickle
-made to unfold in memory comes to no more than a few hundred MB."""
+"""The most bytes that a checkpoint's pickles may have: 2 MiB, enough for 10,000 tensors."""
 
 BFLOAT16 = "bfloat16"
 
@@ -100,7 +99,6 @@ def _read_zip(stream: BinaryIO) -> dict[str, np.ndarray]:
             raise _Refusal("the zip archive holds no data.pkl")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise _Refusal("the zip archive is compressed, as PyTorch's are not")
-        # Whether entries overlap, or claim to be larger than they are.
         if sum(entry.file_size for entry in entries.values()) > os.fstat(stream.fileno()).st_size:
             raise _Refusal("the zip archive's entries are larger than itself")
         folder = pickles[0].removesuffix("data.pkl")
@@ -129,7 +127,6 @@ def _read_stream(stream: BinaryIO) -> dict[str, np.ndarray]:
         raise _Refusal("its pickle is not one of PyTorch's")
     version = _unpickle(head)[0]
     if version != PROTOCOL:
-        # Else not said which: to spell what shares its parts a thousandfold would take forever.
         other = version if type(version) is int else "none"
         raise _Refusal(f"its version is {other} instead of {PROTOCOL}")
     _unpickle(head)  # Of the machine that wrote it; the storages are the same from each.
@@ -210,7 +207,7 @@ class _Tensor:
 
 
 def _rebuild_tensor(storage, offset, size, stride, requires_grad, hooks, metadata=None) -> _Tensor:
-    """A tensor, once it is known to lie inside its storage and to repeat none of it endlessly."""
+    """A tensor, once it is known to lie inside its storage and to have no more elements."""
     if not isinstance(storage, _Storage) or type(size) is not tuple or type(stride) is not tuple:
         raise _Refusal("a tensor's parts are not what they should be")
     if any(type(number) is not int or number < 0 for number in (offset, *size, *stride)):
@@ -232,7 +229,7 @@ def _rebuild_parameter(tensor, requires_grad, hooks) -> _Tensor:
 
 
 def _ordered_dict() -> dict:
-    """An empty one. To give it arguments, as PyTorch does not, would copy them each time."""
+    """An empty one; PyTorch gives it no arguments."""
     return {}
 
 
@@ -250,7 +247,7 @@ def _set_items(unpickler: _Unpickler) -> None:
 
 
 def _put(unpickler: _Unpickler, items: list) -> None:
-    """Names and values in turn. Any other key is refused: the hash of nested tuples may crash."""
+    """Names and values in turn; keys of any other kind are refused."""
     if type(unpickler.stack[-1]) is not dict or any(type(name) is not str for name in items[::2]):
         raise _Refusal("it holds something else than values by name")
     unpickler.stack[-1].update(zip(items[::2], items[1::2], strict=True))
@@ -280,8 +277,7 @@ OPCODES = (
 class _Unpickler(pickle._Unpickler):
     """Makes plain values and descriptions of tensors, and refuses to make anything else.
 
-    The one written in Python, as that written in C reserves as much memory for its memo as a file
-    asks for, and lets no opcode be taken away.
+    It builds on the unpickler that is written in Python, whose opcodes can be chosen.
     """
 
     dispatch = {  # noqa: RUF012 - as the class above has it.

@@ -1,8 +1,7 @@
-"""Opening a picture's file, which is a stranger's: what Pillow leaves to whoever calls it.
+"""Opens pictures of unknown origin: in few formats, and with bounds on what is read of each.
 
-Some files of a few MB would keep its readers busy for minutes or unfold to gigabytes in memory,
-before a pixel is decoded. Here they are read by the readers of `FORMATS` alone, and these meet no
-file that is made so.
+Only the formats in `FORMATS` are read. The number of reads, the EXIF data and the values of a TIFF
+file's directory are bounded by the constants below, before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -18,17 +17,14 @@ from typing import BinaryIO
 from PIL import ExifTags, Image
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's names of the formats that are read, whatever a file's suffix. Of the thirty others that
-it knows, some have readers that no one looks after, and one runs another program on the file."""
+"""Pillow's names of the formats that are read, whatever a file's suffix."""
 
 _HEAD_READS, _MORE_READS = 8_000, 200_000
-"""How often a reader may turn to a file: for its head, and then for the rest, for which it may also
-do so once every 256 bytes. No honest file comes near; others make readers creep through it byte by
-byte, or piece what they read together in quadratic time."""
+"""How often a file may be read from: for its head, and then for the rest, for which once every 256
+bytes is added. Ordinary files stay far below."""
 
 _EXIF_BYTES = 2**16
-"""The most EXIF data that is read; a segment of a JPEG file holds no more. Its values may all be
-the same bytes, so that they take its size squared, divided by 48, in memory: up to 90 MB."""
+"""The most EXIF data that is read: 64 KiB, which is what a segment of a JPEG file holds."""
 
 _TURNS = range(1, 9)
 """EXIF's orientations."""
@@ -37,7 +33,7 @@ _AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 """An item of EXIF data in an AVIF file's list of items (ISO/IEC 14496-12, section 8.11.6)."""
 
 _TIFF_PREFIXES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
-"""Pillow's: two are wrong, and the last two BigTIFF's."""
+"""Those by which Pillow knows a TIFF file; the last two are BigTIFF's."""
 
 _TIFF_SIZES = dict.fromkeys((1, 2, 6, 7), 1) | dict.fromkeys((3, 8), 2)
 _TIFF_SIZES |= dict.fromkeys((4, 9, 11, 13), 4) | dict.fromkeys((5, 10, 12, 16), 8)
@@ -47,8 +43,8 @@ _TIFF_PRIVATE, _TIFF_PROFILE = 2**15, 34675
 """Tags from the first on are not decoded, but for the second."""
 
 _TIFF_RATIONALS, _TIFF_NUMBERS = 4_096, 2**20
-"""The most values that a TIFF file may have in the tags that are decoded, which takes 40 bytes for
-a number and 200 for a fraction. The honest ones are many if its strips or tiles are."""
+"""The most values that a TIFF file may have in the tags that are decoded: fractions, and other
+numbers, of which there are many where its strips or tiles are many."""
 
 
 @contextlib.contextmanager
@@ -65,7 +61,7 @@ def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
         with Image.open(guarded, formats=FORMATS) as image:
             guarded.leave_head()
             if image.format == "TIFF":
-                # Pillow would read the file's tags a third time, and those that they point to.
+                # Instead of reading the file's tags anew.
                 turn, exif = image.tag_v2.get(ExifTags.Base.Orientation), Image.Exif()
                 exif[ExifTags.Base.Orientation] = turn if turn in _TURNS else 1
                 image.info["exif"] = exif.tobytes()
@@ -89,7 +85,7 @@ def orientation(image: Image.Image) -> int:
 
 
 class _Guarded:
-    """An open file for Pillow to read, in which there is little EXIF data and few pieces."""
+    """An open file for Pillow to read: at most `_EXIF_BYTES` of EXIF data, and so many reads."""
 
     def __init__(self, stream: BinaryIO):
         self._stream, self._in_head, self._reads, self._exif = stream, True, _HEAD_READS, 0
@@ -108,7 +104,7 @@ class _Guarded:
             self._exif += len(data)
             return data if self._exif <= _EXIF_BYTES else bytes(len(data))
         if self._in_head and data[4:8] == b"ftyp":
-            # In AVIF files EXIF's orientation does not count, and Pillow would read all of it.
+            # In AVIF files EXIF's orientation does not count.
             return _AVIF_EXIF.sub(rb"\1none", data)
         return data
 
@@ -120,13 +116,13 @@ def _check_tiff(stream: BinaryIO) -> None:
     """Goes through a TIFF file's first directory as Pillow does; other files it leaves alone.
 
     Raises:
-        OSError: its values are the same bytes many times, or too many.
+        OSError: its values together are larger than the file, or they are too many.
     """
     head = stream.read(16)
     if not head.startswith(_TIFF_PREFIXES):
         return
     order = "<" if head[:2] == b"II" else ">"
-    big = head[2] == 43  # Pillow, too, takes big-endian BigTIFF for the other kind.
+    big = head[2] == 43  # As in Pillow.
     start, count, entry, inline = ("8xQ", "Q", "HHQ8x", 8) if big else ("4xI", "H", "HHI4x", 4)
     start, count, entry = (struct.Struct(order + layout) for layout in (start, count, entry))
     length, rationals, numbers = stream.seek(0, os.SEEK_END), 0, 0

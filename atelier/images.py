@@ -1,8 +1,8 @@
 """Pictures in and out: the one door through which every task reads and writes them.
 
-A picture is a stranger's file. It is opened by `atelier.image_files`, its size is judged before it
-is decoded, and reading it takes no more memory than its file twice, `BYTES_A_PIXEL` for each of its
-pixels, and `HEAD_BYTES`.
+A picture is a file of unknown origin. It is opened by `atelier.image_files`, its size is judged
+before it is decoded, and reading it takes no more memory than its file twice, `BYTES_A_PIXEL` for
+each of its pixels, and `HEAD_BYTES`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ BYTES_A_PIXEL = 24
 """The most memory that reading takes for each pixel, beside twice the file's size."""
 
 HEAD_BYTES = 100_000_000
-"""The most memory that it takes, beside these, for what is no pixel: EXIF data made to unfold."""
+"""The most memory that reading takes besides, for EXIF data and all else that is no pixel."""
 
 MAX_SCANS = 50
-"""Of a progressive JPEG, which has about ten; each is a pass over all of its pixels."""
+"""The most scans that a progressive JPEG may have; ordinary ones have about ten."""
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
@@ -311,7 +311,7 @@ def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _check_effort(image: Image.Image, source: bytes, name: str, max_pixels: int) -> None:
-    """Refuses files that take much more work or memory than their size in pixels says."""
+    """Refuses JPEGs of more than `MAX_SCANS` scans, and TIFFs of tiles beyond `max_pixels`."""
     if image.format in ("JPEG", "MPO") and "progressive" in image.info:
         scans = source.count(b"\xff\xda")  # In coded data, 00 follows on FF.
         if scans > MAX_SCANS:

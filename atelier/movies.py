@@ -34,8 +34,7 @@ DEMUXERS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "gif", "nut", "ivf", "dv"),
     *("h264", "hevc", "mpegvideo", "m4v", "mjpeg"),
 )
-"""FFmpeg's names of the formats that are read, whatever a file's suffix. Others of its 370 are
-lists of further files and addresses to be opened, or speak to devices."""
+"""FFmpeg's names of the formats that are read, whatever a file's suffix."""
 
 CRF = 17
 """x264's constant rate factor: at 17 its losses are hardly seen."""

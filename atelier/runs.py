@@ -133,8 +133,7 @@ class RunFolder:
         write_table(self.path / "history.csv", rows)
         older = self._checkpoints
         target = self.path / "checkpoint" / f"epoch-{epoch:06d}.npz"
-        # Not Keras' own format: it leaves out the state of dropout, and HDF5 notices no damage
-        # and crashes the process when the disk is full.
+        # Not Keras' own format, which leaves out the state of dropout.
         with atomic_path(target) as temporary:
             np.savez(temporary, **{name: _array(value) for name, value in _state(model).items()})
         for _, file in older:

@@ -21,7 +21,7 @@ SHORT_SIDE = 450
 """Pixels at which the report's network sees a picture."""
 
 MAX_RESIZED = 4_000_000
-"""Pixels that a picture may have at the network's size: long strips would exhaust the memory."""
+"""The most pixels that a picture may have at the network's size."""
 
 PERSON = CLASSES.index("person")
 

@@ -85,7 +85,7 @@ def _build(unpickler: pickle._Unpickler) -> None:
 
 
 def _put(unpickler: pickle._Unpickler, items: list) -> None:
-    """The hash of nested tuples, as keys, may crash."""
+    """Keys and values in turn; keys that are no text, bytes or numbers are refused."""
     if type(unpickler.stack[-1]) is not dict or any(
         type(key) not in (str, bytes, int) for key in items[::2]
     ):
@@ -115,8 +115,7 @@ _REFUSED = (
 
 
 class _Unpickler(pickle._Unpickler):
-    """The one written in Python: that in C reserves as much memory for its memo as a file asks for,
-    and lets no opcode be taken away."""
+    """The one that is written in Python, whose opcodes can be chosen."""
 
     dispatch = {  # noqa: RUF012 - as the class above has it.
         **{k: v for k, v in pickle._Unpickler.dispatch.items() if bytes([k]) not in _REFUSED},

@@ -117,8 +117,7 @@ def _parse(content: bytes) -> _Page:
         )
     except UnicodeDecodeError:
         raise FaultError("not UTF-8 text") from None
-    # The parser is given this very text, not bytes in an encoding that it may find out otherwise.
-    # Without a document type there are no entities: neither bombs nor other files' content.
+    # The text that is looked through is the text that is parsed.
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise FaultError("refused: it declares a document type, which annotations have no need of")
     try:

@@ -71,8 +71,7 @@ def fill(variables: Mapping[str, keras.Variable], file: Path, *, advice: str) ->
 def array_shapes(stream: BinaryIO) -> dict[str, tuple[int, ...]]:
     """The shapes of the arrays in a .npz file, by name, from their headers alone.
 
-    So it can be judged what they would take before they are read: a compressed array may be a
-    thousand times larger than its file. The stream is left at its start.
+    So the memory that they take is known before they are read. The stream is left at its start.
 
     Raises:
         ValueError: arrays of something else than numbers of at most 8 bytes, or not written as
@@ -83,7 +82,6 @@ def array_shapes(stream: BinaryIO) -> dict[str, tuple[int, ...]]:
     with zipfile.ZipFile(stream) as archive:
         for name, entry in archive.NameToInfo.items():
             with archive.open(entry) as member:
-                # Headers of later versions may be of any length.
                 if np.lib.format.read_magic(member) != (1, 0):
                     raise ValueError(f"{name} is not as numpy.savez writes arrays of numbers")
                 shape, _, dtype = np.lib.format.read_array_header_1_0(member)

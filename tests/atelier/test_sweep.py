@@ -259,7 +259,11 @@ def test_a_damaged_plan_is_another_sweep(tmp_path, content):
     assert (tmp_path / "sweep.json").read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"loss\n1\n", b"trial,loss\nx,1\n", b"\xff\xfe\0"])
+@pytest.mark.parametrize(
+    "content",
+    [b"loss\n1\n", b"trial,loss\nx,1\n", b"\xff\xfe\0"]
+    + [b"trial,loss\n99,1\n", b"trial,loss\n-1,1\n", b"trial,loss\n0,abc\n"],
+)
 def test_a_damaged_table_is_one_line(tmp_path, content):
     sweep(tmp_path)
     (tmp_path / "trials.csv").write_bytes(content)

@@ -5,11 +5,13 @@ import functools
 import gc
 import hashlib
 import http.server
+import io
 import json
 import os
 import sys
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -120,7 +122,45 @@ def test_damaged_weights_are_one_line_and_change_nothing(tmp_path, damage):
         np.testing.assert_array_equal(old, new)
 
 
-def test_weights_of_another_network_are_one_line(tmp_path):
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        np.full((4, 3), "text"),
+        np.full((4, 3), 1j),
+        np.zeros((4, 3), "M8[s]"),
+        np.zeros((4, 3), [("x", "f4")]),
+        np.full((4, 3), None),
+    ],
+    ids=lambda kernel: kernel.dtype.kind,
+)
+def test_arrays_of_anything_but_numbers_are_refused_unread(tmp_path, monkeypatch, kernel):
+    np.savez(tmp_path / "net.npz", **{"first/kernel": kernel})
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("read"))
+    assert "holds no numbers" in refusal(stored.load_embedded, network(), "net", tmp_path)
+
+
+@pytest.mark.parametrize("version", [(2, 0), (3, 0)])
+def test_arrays_in_later_versions_of_numpys_format_are_refused_unread(
+    tmp_path, monkeypatch, version
+):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.zeros((4, 3)), version)
+    with zipfile.ZipFile(tmp_path / "net.npz", "w") as archive:
+        archive.writestr("first/kernel.npy", file.getvalue())
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("read"))
+    assert "is not as numpy.savez" in refusal(stored.load_embedded, network(), "net", tmp_path)
+
+
+def test_a_negative_shape_is_refused():
+    file, header = io.BytesIO(), {"descr": "<f4", "fortran_order": False, "shape": (-1, 2)}
+    with zipfile.ZipFile(file, "w") as archive, archive.open("a.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, header)
+    with pytest.raises(ValueError, match=r"a\.npy holds no numbers"):
+        stored.array_shapes(file)
+
+
+def test_weights_of_another_network_are_one_line_and_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("read"))
     file = stored.save_embedded(network(), "net", {}, tmp_path)
     more = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="first")])
     for other in (network(units=5), more):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import WeightsError
+from nst import teacher
 from nst.teacher import TAPS, SmallTeacher, load_teacher
 
 
@@ -53,6 +54,13 @@ def test_file_that_is_no_teacher_is_named(teacher_file, tmp_path, damage):
     with pytest.raises(WeightsError, match=r"bad\.npz") as caught:
         load_teacher(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_a_teacher_are_counted_before_they_are_read(teacher_file, monkeypatch):
+    monkeypatch.setattr(teacher, "MOST_WEIGHTS", 100)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(WeightsError, match="more than 100 weights"):
+        load_teacher(str(teacher_file))
 
 
 def test_teacher_that_is_neither_is_refused(tmp_path):
