@@ -205,10 +205,14 @@ def _portable(setting: object) -> object:
 
 
 def _state(model: keras.Model) -> dict[str, keras.Variable]:
-    """All that training carries on, numbered: weights, state of random layers, optimizer."""
+    """All that training carries on, numbered: weights, state of random layers, optimizer.
+
+    A model that holds more than it trains, such as a teacher, names that part `trained`.
+    """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    groups = {"model": model.variables, "optimizer": model.optimizer.variables}
+    trained = getattr(model, "trained", model)
+    groups = {"model": trained.variables, "optimizer": model.optimizer.variables}
     return {f"{k}/{i}": variable for k, group in groups.items() for i, variable in enumerate(group)}
 
 

@@ -42,6 +42,10 @@ def deprocess(x: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(bgr[..., ::-1]), 0, 255).astype(np.uint8)
 
 
+class UnknownLayerError(ValueError):
+    """A layer was asked for that a network does not have."""
+
+
 @keras.saving.register_keras_serializable("atelier")
 class PaddedConv2D(layers.Conv2D):
     """A convolution of stride 1 whose input is continued at its borders by its own values.
@@ -175,12 +179,12 @@ class VGG(keras.Model):
             a single name to its map alone, as Keras does.
 
         Raises:
-            ValueError: a name is not one of this network's convolutions.
+            UnknownLayerError: a name is not one of this network's convolutions.
         """
         unknown = [name for name in names if name not in self.convolutions]
         if unknown:
             known = ", ".join(self.convolutions)
-            raise ValueError(f"no layer {unknown[0]!r}; the layers are {known}")
+            raise UnknownLayerError(f"no layer {unknown[0]!r}; the layers are {known}")
         return keras.Model(self.input, [self.output[name] for name in names])
 
     def receptive(self, name: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,7 +16,7 @@ from atelier.errors import ImageError, SettingsError
 from atelier.features import load_features
 from atelier.images import ImageSource, fit_size, load_image, resize
 from atelier.progress import OnStep, Step
-from atelier.vgg import deprocess, preprocess
+from atelier.vgg import UnknownLayerError, deprocess, preprocess
 from nst import color
 from nst.config import StyleTransferConfig
 from nst.objective import Loss, Objective
@@ -80,10 +81,26 @@ def stylize(
             precision=config.precision,
             vgg19_weights=config.vgg19_weights,
         )
-    network.trainable = config.trainable
+    with _trainable(network, config.trainable):
+        return _optimize(paint, network, config, start, on_step)
+
+
+@contextlib.contextmanager
+def _trainable(network, trainable: bool) -> Iterator[None]:
+    """Marks the network's weights for a while: it may be the caller's."""
+    before, network.trainable = network.trainable, trainable
+    try:
+        yield
+    finally:
+        network.trainable = before
+
+
+def _optimize(
+    paint: Pictures, network, config: StyleTransferConfig, start: float, on_step: OnStep | None
+) -> Stylization:
     try:
         objective = Objective(network, config)
-    except ValueError as error:
+    except UnknownLayerError as error:
         raise SettingsError(f"{config.features}: {error}") from None
     sizes = paint.levels()
     plan = [config.iterations * (1 if size == sizes[-1] else 1.5) for size in sizes]
@@ -123,7 +140,8 @@ def _descend(
 
     Every `shift_every` steps the image is moved against the network by some pixels. The gradient of
     max pooling falls on single pixels of its 2 × 2 cells, which weaves a pattern into an image that
-    always lies on the same grid.
+    always lies on the same grid. The optimizer starts anew after each move: Adam without its
+    moments, L-BFGS without its history.
     """
     config = pictures.config
     low, high = preprocess(np.zeros(3)), preprocess(np.full(3, 255))

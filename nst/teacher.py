@@ -11,7 +11,7 @@ from keras import layers
 
 from atelier.errors import WeightsError
 from atelier.features import vgg19
-from atelier.vgg import VGG
+from atelier.vgg import VGG, UnknownLayerError
 from atelier.weights import array_shapes
 
 TAPS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
@@ -67,7 +67,7 @@ class SmallTeacher:
         """As `VGG.features`; the layers are those of `TAPS`."""
         unknown = [name for name in names if name not in self._outputs]
         if unknown:
-            raise ValueError(f"no layer {unknown[0]!r}; the layers are {', '.join(TAPS)}")
+            raise UnknownLayerError(f"no layer {unknown[0]!r}; the layers are {', '.join(TAPS)}")
         return keras.Model(self.trunk.input, [self._outputs[name] for name in names])
 
     def receptive(self, name: str) -> tuple[int, int]:

@@ -31,7 +31,7 @@ from atelier.errors import SettingsError, WeightsError
 from atelier.features import VGG19_LITE
 from atelier.images import find_pictures
 from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
-from atelier.vgg import VGG
+from atelier.vgg import VGG, UnknownLayerError
 from nst import data, losses
 from nst.teacher import TAPS, load_teacher
 
@@ -98,6 +98,11 @@ class Distiller(keras.Model):
         self.teacher.trainable = False
         self.trackers = [keras.metrics.Mean(name=name) for name in (*TAPS, SEMANTIC)]
 
+    @property
+    def trained(self) -> keras.Model:
+        """The part that training changes: checkpoints need not hold the teacher."""
+        return self.student
+
     def call(self, images, training=None):
         return self.student(images, training=training)
 
@@ -139,7 +144,7 @@ def _with_semantic_layer(teacher) -> keras.Model:
     """
     try:
         return teacher.features([*TAPS, SEMANTIC])
-    except ValueError:
+    except UnknownLayerError:
         taps = teacher.features(TAPS)
         mean = keras.layers.AveragePooling2D(3, strides=1, padding="same")(taps.outputs[-1])
         return keras.Model(taps.inputs[0], [*taps.outputs, mean])

@@ -137,10 +137,25 @@ def test_trainable_changes_nothing(network, report_pictures):
     weights = [np.array(w) for w in network.get_weights()]
     frozen = nst.stylize(*report_pictures, config, network=network)
     config = dataclasses.replace(config, trainable=True)
-    thawed = nst.stylize(*report_pictures, config, network=network)
+    network.trainable = False
+    seen = []
+    thawed = nst.stylize(
+        *report_pictures, config, network=network, on_step=lambda _: seen.append(network.trainable)
+    )
     np.testing.assert_array_equal(thawed.image, frozen.image)
+    assert all(seen)
+    assert not network.trainable  # It is the caller's.
     for before, after in zip(weights, network.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def test_other_faults_of_a_network_are_not_taken_for_settings(report_pictures, network):
+    class Broken:
+        trainable = False
+        features = receptive = property(lambda self: int("a fault of the program"))
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        nst.stylize(*report_pictures, FAST, network=Broken())
 
 
 # === The result ===

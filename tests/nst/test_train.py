@@ -143,6 +143,12 @@ def test_run_folder_is_complete(config):
     assert set(card["similarity_error"]) == {*TAPS, SEMANTIC}
     assert "--epochs 2" in card["command"]
     assert str(config.out.parent) not in json.dumps(card), "whose disk it was is nobody's business"
+    (checkpoint,) = (config.out / "checkpoint").iterdir()
+    with np.load(checkpoint) as arrays:
+        # Without the teacher.
+        assert len([key for key in arrays.files if key.startswith("model/")]) == len(
+            student.variables
+        )
     loaded = keras.saving.load_model(config.out / "model.keras")
     for a, b in zip(student.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
