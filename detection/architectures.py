@@ -89,7 +89,7 @@ LITE = Architecture(
     head_dense=(128,),
     head_samples=128,
 )
-"""`vgg19-lite` with a light pyramid; 0.96 million weights."""
+"""`vgg19-lite` with a light pyramid; 0.97 million weights."""
 
 VGG16 = Architecture(
     backbone="vgg16",

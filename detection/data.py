@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -21,6 +22,9 @@ IGNORE = -1
 VISIBLE = 0.3
 """An object of which less than this share is in the crop is ignored, neither learned nor denied."""
 
+STRETCH = 1.1
+"""By how much a side is drawn longer, and the other shorter, at most."""
+
 PASTED = 3
 """Cut-outs laid over a square, at most."""
 
@@ -30,7 +34,8 @@ _CACHE_BYTES = 1 << 30
 class Pictures:
     """The pictures of a data set, each read once where they fit into the cache.
 
-    They are kept no larger than augmentation needs them.
+    Where the architecture shrinks with antialiasing, they are kept no larger than augmentation
+    needs them.
 
     Args:
         dataset: what they are of.
@@ -51,7 +56,8 @@ class Pictures:
         size = [
             math.ceil(self.largest * side) for side in fitted_size(image.shape, self.architecture)
         ]
-        if size[0] < image.shape[0]:
+        # Without antialiasing, two resizings in a row are not one: the picture stays as it is.
+        if self.architecture.antialias and size[0] < image.shape[0]:
             image = resize(image, tuple(size), True)
         if image.nbytes <= self.room:
             self.cache[index] = image
@@ -93,15 +99,14 @@ def batches(
         a tuple of one dictionary, as `FasterRCNN` is trained with: `images` (N, side, side, 3),
         `sizes` (N, 2), `boxes` (N, G, 4), `labels` (N, G), G being the same for all batches.
     """
-    pictures = Pictures(dataset, architecture, jitter)
+    pictures = Pictures(dataset, architecture, jitter * STRETCH)
     boxes = most_boxes(dataset) + (PASTED if cut_outs else 0)
     for step in steps:
         rng = np.random.default_rng((seed, step))
         samples = []
         for position in range(step * batch, (step + 1) * batch):
             epoch, place = divmod(position, len(dataset))
-            order = np.random.default_rng((seed, epoch, len(dataset))).permutation(len(dataset))
-            index = int(order[place])
+            index = int(_order(seed, epoch, len(dataset))[place])
             samples.append(
                 augment(
                     pictures[index], dataset.items[index], architecture, rng,
@@ -109,6 +114,12 @@ def batches(
                 )
             )  # fmt: skip
         yield (collate(samples, side, boxes),)
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Returns the order in which an epoch shows `count` pictures, int64 (count,)."""
+    return np.random.default_rng((seed, epoch, count)).permutation(count)
 
 
 def most_boxes(dataset: Dataset) -> int:
@@ -162,14 +173,14 @@ def augment(
     """
     fitted = fitted_size(image.shape, architecture)
     scale = math.exp(rng.uniform(-1, 1) * math.log(jitter))
-    stretch = math.exp(rng.uniform(-1, 1) * math.log(1.1))
+    stretch = math.exp(rng.uniform(-1, 1) * math.log(STRETCH))
     if whole and rng.random() < whole:
         scale = min(scale, side / max(fitted[0] * stretch, fitted[1] / stretch))
     size = (
         max(1, round(fitted[0] * scale * stretch)),
         max(1, round(fitted[1] * scale / stretch)),
     )
-    image = resize(image, size, True)
+    image = resize(image, size, architecture.antialias)
     boxes = item.boxes * (np.array(size * 2) / np.array(item.size * 2))[[1, 0, 1, 0]]
 
     top, left = (int(rng.integers(max(0, length - side) + 1)) for length in size)

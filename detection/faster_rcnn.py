@@ -269,16 +269,28 @@ class FasterRCNN(keras.Model):
         for part in parts:
             getattr(self, part).set_weights(getattr(other, part).get_weights())
 
+    @property
+    def unpooled_layers(self) -> list[keras.Layer]:
+        """The backbone's layers for levels that no box is pooled from.
+
+        They serve the region proposal network alone, and are trained as parts of it.
+        """
+        pooled = self.backbone.outputs[: self.architecture.pooled_levels]
+        shared = set(map(id, keras.Model(self.backbone.input, pooled).layers))
+        return [layer for layer in self.backbone.layers if id(layer) not in shared]
+
     def trained(self) -> list[keras.Variable]:
-        """The variables that the current stage changes."""
-        shared, rpn, head = (
+        """Returns the variables that the current stage changes."""
+        backbone, rpn, head = (
             part.trainable_variables for part in (self.backbone, self.rpn, self.box_head)
         )
+        unpooled = [v for layer in self.unpooled_layers for v in layer.trainable_variables]
+        shared = [v for v in backbone if not any(v is own for own in unpooled)]
         return {
-            "joint": [*shared, *rpn, *head],
-            "rpn": [*shared, *rpn],
+            "joint": [*backbone, *rpn, *head],
+            "rpn": [*backbone, *rpn],
             "head": [*shared, *head],
-            "rpn-only": rpn,
+            "rpn-only": [*unpooled, *rpn],
             "head-only": head,
         }[self.stage]
 
@@ -356,10 +368,7 @@ class FasterRCNN(keras.Model):
             found = self.compute_losses(data)
             total = tf.add_n(list(found.values()))
         gradients = tape.gradient(total, [variable.value for variable in variables])
-        # Some have none: boxes are not pooled from the coarsest levels.
-        pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
-        gradients, variables = zip(*pairs, strict=True)
-        self.optimizer.apply(strategy.total(list(gradients)), variables)
+        self.optimizer.apply(strategy.total(gradients), variables)
         return self._track(found, total)
 
     def test_step(self, data):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from detection.faster_rcnn import PROPOSING, FasterRCNN
@@ -16,7 +17,7 @@ STAGES = ("rpn", "head", "rpn-only", "head-only")
 
 @keras.saving.register_keras_serializable("atelier")
 class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """A rise over a twentieth of the steps, then a cosine to 0; as often as there are stages."""
+    """Linear warm-up over 5 % of the steps, then cosine decay to 0; restarted at each stage."""
 
     def __init__(self, highest: float, steps: int, stages: int = 1):
         self.highest, self.steps, self.stages = highest, steps, stages
@@ -39,17 +40,24 @@ class Alternation(keras.callbacks.Callback):
     anew, on the proposals of 1. 3: the region proposal network on the backbone of 2, which is fixed
     from here on. 4: the box head on the same backbone.
 
+    In the original, all of the backbone is pretrained. A pyramid's own layers are not: at step 2
+    they keep what 1 has taught them, as few boxes are large enough to train its coarse levels. The
+    layers that no box is pooled from belong to the region proposal network; 2 leaves them as they
+    are, and 3 trains them further. Each step is a training of its own, with new moments, a new
+    count of batches and a new mean of weights.
+
     Proposals of step 1 are computed as the pictures come, since augmentation changes them; in the
     original they are stored.
 
     Args:
-        fresh: gives the network as it was when the training started.
+        pretrained: gives the weights that layers of the backbone had when the training started, by
+            the layers' names; of those alone that do not start at random.
         epochs: in all, a multiple of 4.
     """
 
-    def __init__(self, fresh: Callable[[], FasterRCNN], epochs: int):
+    def __init__(self, pretrained: Callable[[], Mapping[str, list[np.ndarray]]], epochs: int):
         super().__init__()
-        self.fresh, self.length = fresh, epochs // len(STAGES)
+        self.pretrained, self.length = pretrained, epochs // len(STAGES)
 
     def on_train_begin(self, logs=None):
         self.stage = None
@@ -58,8 +66,8 @@ class Alternation(keras.callbacks.Callback):
         stage, first = divmod(epoch, self.length)
         if stage == 1 and first == 0:
             self._start_anew()
-        if first == 0:
-            self._forget_mean()
+        if first == 0 and self.model.optimizer.built:
+            self._reset_optimizer()
         if stage != self.stage:
             self.stage = stage
             self.model.set_stage(STAGES[stage])
@@ -68,12 +76,17 @@ class Alternation(keras.callbacks.Callback):
 
     def _start_anew(self):
         self.model.proposer.take(self.model, PROPOSING)
-        self.model.take(self.fresh(), ("backbone",))
+        unpooled = {layer.name for layer in self.model.unpooled_layers}
+        for name, weights in self.pretrained().items():
+            if name not in unpooled:
+                self.model.backbone.get_layer(name).set_weights(weights)
 
-    def _forget_mean(self):
-        """Each step has its own mean of weights: those of the step before served another loss."""
+    def _reset_optimizer(self):
+        """Forgets the step before, which served another loss."""
         optimizer = self.model.optimizer
-        if optimizer.use_ema and optimizer.built:
+        for variable in optimizer.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+        if optimizer.use_ema:
             means = optimizer._model_variables_moving_average  # Keras has no public way to them.
             for mean, variable in zip(means, optimizer._trainable_variables, strict=True):
                 mean.assign(variable)

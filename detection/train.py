@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from atelier import cli
 from atelier.errors import SettingsError
@@ -80,7 +81,7 @@ class TrainConfig(DataConfig):
     learning_rate: float = 5e-4
     """Of AdamW at its highest; it rises in the first twentieth and falls as a cosine."""
     weight_decay: float = 1e-2
-    """Of AdamW, for kernels."""
+    """Of AdamW, for kernels; biases and batch normalisation have none."""
     ema: float = 0.996
     """Momentum of the mean of weights that the network ends with; 0 for none."""
     validate_every: int = 5
@@ -198,7 +199,7 @@ def train(
             held_back, config.out if devices.chief else None, config.validate_every, epochs
         )
         alternation = (
-            [Alternation(lambda: _fresh(config, seen.classes), epochs)]
+            [Alternation(lambda: pretrained_layers(config, seen.classes), epochs)]
             if config.scheme == "alternating"
             else []
         )
@@ -239,7 +240,7 @@ def trainee(config: TrainConfig, classes: Sequence[str], steps: int) -> FasterRC
         use_ema=config.ema > 0,
         ema_momentum=config.ema or 0.99,
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # On CPUs, XLA compiles for minutes what oneDNN then computes faster.
     model.compile(optimizer, jit_compile=False)
     return model
@@ -264,6 +265,20 @@ def _pretrained(config: TrainConfig, classes: Sequence[str]) -> FasterRCNN:
     else:
         load_torchvision_into(model, config.weights)
     return model
+
+
+def pretrained_layers(config: TrainConfig, classes: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """Returns the weights of the backbone's layers that do not start at random, by their names.
+
+    They are those that two networks have in common. Sets all seeds.
+    """
+    one, other = _fresh(config, classes).backbone, _pretrained(config, classes).backbone
+    pairs = [(layer.name, layer.get_weights(), other.get_layer(layer.name)) for layer in one.layers]
+    return {
+        name: weights
+        for name, weights, same in pairs
+        if all(map(np.array_equal, weights, same.get_weights()))
+    }
 
 
 def _inherit(model: FasterRCNN, start: str) -> None:

@@ -11,6 +11,7 @@ from detection.annotations import Annotated, Dataset
 from detection.architectures import LITE
 from detection.data import IGNORE, augment, batches, collate, most_boxes, recolor, taught_labels
 from detection.paste import CutOut
+from detection.transform import prepare
 
 SMALL = dataclasses.replace(LITE, min_size=96, max_size=128)
 RED, BLUE = (52, 34, 84, 58), (10, 60, 50, 80)
@@ -160,6 +161,25 @@ def test_padding_is_zero_and_of_no_class():
     np.testing.assert_array_equal(batch["boxes"][0], [[1, 2, 3, 4], [0] * 4, [0] * 4])
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+def test_pictures_are_shrunk_as_in_use(antialias, monkeypatch):
+    """Each fourth column is white: a quarter with antialiasing, unseen between two without."""
+    image = np.zeros((384, 512, 3), np.uint8)
+    image[:, ::4] = 255
+    architecture = dataclasses.replace(SMALL, antialias=antialias)
+    item = annotated(image)
+    monkeypatch.setattr(data, "recolor", lambda square, rng: square)
+    monkeypatch.setattr(data, "STRETCH", 1.0)
+    monkeypatch.setattr(data, "load_image", lambda source: source)
+    pictures = data.Pictures(Dataset("striped", (), (item,)), architecture, 1.0)
+    square, *_ = augment(
+        pictures[0], item, architecture, np.random.default_rng(0), side=192, flips="none"
+    )
+    used = prepare([image], architecture)["images"][0, : square.shape[0], : square.shape[1]]
+    np.testing.assert_allclose(square, used, atol=0.51)
+    assert colours(square).mean() == pytest.approx(63.75 if antialias else 0, abs=0.5)
+
+
 # === Batches ===
 
 
@@ -204,6 +224,12 @@ def test_each_picture_comes_once_an_epoch_in_another_order(dataset, monkeypatch)
     epochs = [seen[start : start + 5] for start in range(0, 20, 5)]
     assert all(sorted(epoch) == list("01234") for epoch in epochs)
     assert len(set(map(tuple, epochs))) > 1
+
+
+def test_an_epoch_is_shuffled_once(dataset):
+    data._order.cache_clear()
+    list(batches(dataset, SMALL, side=64, batch=2, steps=range(10), seed=0))
+    assert data._order.cache_info().misses == 4, "20 squares of 5 pictures"
 
 
 def test_a_data_set_without_any_object_makes_batches(picture):

@@ -279,10 +279,13 @@ def test_alternating_goes_through_its_four_steps_and_on_after_a_stop(quick, four
         {part for part in PARTS if (before[part] != after[part]).any()}
         for before, after in zip((start, one, two, three), watch.ends, strict=True)
     ]
-    assert changed == [{"backbone", "rpn"}, {"backbone", "box_head"}, {"rpn"}, {"box_head"}]
+    # Step three trains the level of the backbone that only the region proposal network reads.
+    assert changed == [
+        {"backbone", "rpn"}, {"backbone", "box_head"}, {"backbone", "rpn"}, {"box_head"},
+    ]  # fmt: skip
     assert (watch.starts[1]["backbone"] != one["backbone"]).any(), "which starts anew at step two"
     # The mean of weights knows nothing of the step before.
-    np.testing.assert_allclose(weights(whole.model)["backbone"], two["backbone"], rtol=1e-6)
+    np.testing.assert_allclose(weights(whole.model)["backbone"], three["backbone"], rtol=1e-6)
     taught = {row["epoch"]: {n for n in LOSSES if row[n] != "nan"} for row in rows(four_steps.out)}
     assert taught == {
         "1": {"objectness", "rpn_box"}, "2": {"class", "box"},
@@ -301,6 +304,84 @@ def test_alternating_goes_through_its_four_steps_and_on_after_a_stop(quick, four
     assert whole.card["scheme"] == "alternating"
 
 
+def test_alternating_changes_every_variable(quick, four_steps):
+    trained = train(four_steps).model
+    fresh = module._fresh(four_steps, trained.classes)
+    pairs = zip(trained.trainable_variables, fresh.trainable_variables, strict=True)
+    assert [v.path for v, start in pairs if np.array_equal(v, start)] == []
+
+
+def test_each_level_is_trained_by_whoever_reads_it(small, tiny):
+    model = trainee(dataclasses.replace(tiny, scheme="alternating", epochs=4), ("a", "b"), 4)
+    assert {layer.name for layer in model.unpooled_layers} == {"relu5", "p6", "p7"}
+    own = {v.path for v in model.backbone.get_layer("p6").trainable_variables}
+    assert len(own) == 2
+    trained = {}
+    for stage in STAGES:
+        model.set_stage(stage)
+        trained[stage] = {variable.path for variable in model.trained()}
+    backbone, rpn, head = (
+        {v.path for v in getattr(model, part).trainable_variables} for part in PARTS
+    )
+    assert trained == {
+        "rpn": backbone | rpn,
+        "head": backbone - own | head,
+        "rpn-only": own | rpn,
+        "head-only": head,
+    }
+
+
+def test_the_levels_that_only_proposals_read_never_start_anew(small, tiny, run):
+    """Not even where all starts from a trained detector."""
+    config = dataclasses.replace(tiny, start=str(run), scheme="alternating", epochs=4)
+    model = trainee(config, ("disc", "square"), 4)
+    starts = {layer.name: layer.get_weights() for layer in model.backbone.layers if layer.weights}
+    for variable in model.trainable_variables:
+        variable.assign_add(np.ones(variable.shape, np.float32))
+    changed = {layer.name: layer.get_weights() for layer in model.backbone.layers if layer.weights}
+    alternation = module.Alternation(
+        lambda: module.pretrained_layers(config, ("disc", "square")), 4
+    )
+    alternation.set_model(model)
+    alternation.on_train_begin()
+    alternation.on_epoch_begin(1)
+    for name in starts:
+        expected = (changed if name == "p6" else starts)[name]
+        for one, other in zip(model.backbone.get_layer(name).get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_each_step_starts_with_an_optimizer_of_its_own(quick, four_steps):
+    seen, _ = read_data(four_steps)
+    model = trainee(four_steps, seen.classes, 4)
+    model.optimizer.build(model.trainable_variables)
+    for variable in model.optimizer.variables:
+        variable.assign(np.ones(variable.shape, variable.dtype))
+    alternation = module.Alternation(dict, 4)
+    alternation.set_model(model)
+    alternation.on_train_begin()
+    alternation.on_epoch_begin(2)
+    assert int(model.optimizer.iterations) == 0
+    mean = {f"{v.path.replace('/', '_')}_average": v for v in model.trainable_variables}
+    for variable in model.optimizer.variables:
+        name = variable.path.partition("/")[2]
+        np.testing.assert_array_equal(variable, mean.get(name, np.zeros(variable.shape)), name)
+
+
+def test_batch_normalisation_and_biases_do_not_decay(tiny, monkeypatch):
+    class Normalised(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = keras.layers.Conv2D(2, 1), keras.layers.BatchNormalization()
+            self.conv.build((None, 2, 2, 3))
+            self.norm.build((None, 2, 2, 2))
+
+    monkeypatch.setattr(module, "_fresh", lambda config, classes: Normalised())
+    model = trainee(tiny, ("a",), 5)
+    decays = {v.name: model.optimizer._use_weight_decay(v) for v in model.trainable_variables}
+    assert decays == {"kernel": True, "bias": False, "gamma": False, "beta": False}
+
+
 def test_step_two_starts_from_the_pretrained_backbone(quick, four_steps):
     """And the proposals are those of step one."""
     seen, _ = read_data(four_steps)
@@ -312,12 +393,22 @@ def test_step_two_starts_from_the_pretrained_backbone(quick, four_steps):
     fresh = module._pretrained(four_steps, seen.classes)
     one, other = (net.get_layer("block3_conv2") for net in (fresh.backbone, vgg19_lite()))
     np.testing.assert_array_equal(one.get_weights()[0], other.get_weights()[0])
-    alternation = module.Alternation(lambda: fresh, 4)
+    alternation = module.Alternation(lambda: module.pretrained_layers(four_steps, seen.classes), 4)
     alternation.set_model(model)
     alternation.on_train_begin()
     alternation.on_epoch_begin(1)
     assert model.stage == "head"
-    np.testing.assert_array_equal(weights(model)["backbone"], weights(fresh)["backbone"])
+    kept = set()
+    for layer, start, learnt in zip(
+        *(net.backbone.layers for net in (model, fresh, model.proposer)), strict=True
+    ):
+        expected = start
+        if layer.weights and not layer.name.startswith("block"):
+            expected = learnt
+            kept.add(layer.name)
+        for one, other in zip(layer.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert kept == {"inner3", "inner4", "p3", "p4", "p5", "p6"}, "the pyramid is not pretrained"
     assert not np.array_equal(trained["backbone"], pretrained)
     for part in ("backbone", "rpn"):
         np.testing.assert_array_equal(weights(model.proposer)[part], trained[part])
