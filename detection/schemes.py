@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from detection.faster_rcnn import PROPOSING, FasterRCNN
+from detection.faster_rcnn import PROPOSING
 
 STAGES = ("rpn", "head", "rpn-only", "head-only")
 """The four steps of alternating training, each a quarter of the epochs."""
