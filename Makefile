@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A worker that crashes ends the run, which names its test; it would else wait for ever.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: demo web test soak lint findings reproduce reproduce-cartoon reproduce-superres \
 	reproduce-classify reproduce-detection paintings clean
@@ -13,11 +15,11 @@ web: .venv/web
 	@$(BIN)/python -m gallery.web
 
 test: .venv/test lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 # What takes minutes a test: clusters with a worker killed, full disks, trainings killed and resumed.
 soak: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m soak
+	$(PYTEST) -m soak -o faulthandler_timeout=1800
 
 lint: .venv/test
 	$(BIN)/ruff check .
