@@ -117,7 +117,9 @@ def _parse(content: bytes) -> _Page:
         )
     except UnicodeDecodeError:
         raise FaultError("not UTF-8 text") from None
-    # The text that is looked through is the text that is parsed.
+    # The text that is looked through is the text that is parsed: NUL is no character of XML.
+    if "\0" in text:
+        raise FaultError("malformed XML (it holds NUL characters)")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise FaultError("refused: it declares a document type, which annotations have no need of")
     try:

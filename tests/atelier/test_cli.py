@@ -415,12 +415,13 @@ def test_a_dash_is_standard_input(monkeypatch, tmp_path, photo):
     assert cli.output_paths([item], Path("out")) == [Path("out/stdin.png")]
 
 
-def test_standard_input_without_end_is_refused(monkeypatch):
+def test_bytes_of_standard_input_are_bounded(monkeypatch):
     monkeypatch.setattr(cli, "file_bound", lambda: 1000)
-    with open("/dev/zero", "rb") as zeros:
-        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=zeros))
-        with pytest.raises(ImageError, match="standard input: more than 1,000 bytes"):
-            cli.find_inputs(["-"])
+    content = io.BytesIO(bytes(2000))
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=content))
+    with pytest.raises(ImageError, match="standard input: more than 1,000 bytes"):
+        cli.find_inputs(["-"])
+    assert content.tell() == 1001
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO("a notebook's")])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -485,6 +486,27 @@ def test_card_that_the_check_refuses_is_damaged(tmp_path):
         load_run(tmp_path, lambda card: card["shape"])
     (tmp_path / "model.keras").write_bytes(b"no archive")
     with pytest.raises(WeightsError, match="is damaged"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["config.json", "model.weights.h5"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"null"])
+def test_network_with_a_damaged_part_is_one_line(tmp_path, part, content):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    RunFolder(tmp_path, Config()).finish(model, {})
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        for name, data in (parts | {part: content}).items():
+            archive.writestr(name, data)
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_run(tmp_path)
+
+
+def test_network_with_code_of_its_own_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)])
+    RunFolder(tmp_path, Config()).finish(model, {})
+    with pytest.raises(WeightsError, match=r"is damaged .*Lambda"):
         load_run(tmp_path)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -210,7 +211,6 @@ def test_workers_of_tf_config(cluster, task, addresses, place):
         ("", "needs TF_CONFIG"),
         ("{", "is no such JSON"),
         ("[]", "is no such JSON"),
-        ("[" * 100000, "is no such JSON"),
         ('{"cluster": {"worker": ["a:1"]}}', "is no such JSON"),
         *[
             (json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}), words)
@@ -246,6 +246,12 @@ def test_bad_tf_config_gives_one_line(text, words):
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_tf_config_on_which_python_gives_up_gives_one_line(monkeypatch):
+    monkeypatch.setattr(json, "loads", Mock(side_effect=RecursionError))
+    with pytest.raises(SettingsError, match="is no such JSON"):
+        read_workers({"TF_CONFIG": "{}"})
 
 
 def test_workers_that_come_late_are_met(free_ports):

@@ -145,21 +145,6 @@ def test_damaged_network_is_one_line(run_copy, kept):
     assert refusal(Network.load, run_copy).startswith(f"{run_copy} is damaged (")
 
 
-def test_network_that_would_run_code_is_refused(run_copy, tmp_path):
-    """A .keras file is data of unknown origin: one that brings its own Python is not run."""
-    target = tmp_path / "owned"
-    image = keras.Input((32, 32, 3))
-    code = eval(f"lambda x: (open({str(target)!r}, 'w').close(), x)[1]")
-    hostile = keras.Model(image, keras.layers.Lambda(code, output_shape=(32, 32, 3))(image))
-    hostile.save(run_copy / "model.keras")
-    loaded = keras.saving.load_model(run_copy / "model.keras", safe_mode=False)
-    loaded(np.zeros((1, 32, 32, 3)))
-    assert target.exists(), "it is hostile"
-    target.unlink()
-    assert "Lambda" in refusal(Network.load, run_copy)
-    assert not target.exists()
-
-
 # === Embedded networks ===
 
 

@@ -6,13 +6,11 @@ import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,36 +181,21 @@ def encoded(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
-def huge_png(side: int) -> bytes:
-    """A PNG of a few bytes that says it has `side`² pixels."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + checksum
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-
-
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., bytes]:
     """Makes a file's bytes of a picture: `encode(image, kind="PNG", **options)`."""
     return encoded
 
 
-@pytest.fixture(
-    params=["empty.jpg", "text.jpg", "truncated.jpg", "drawing.svg", "large.png", "bomb.png"]
-)
+@pytest.fixture(params=["empty.jpg", "text.jpg", "truncated.jpg", "drawing.svg"])
 def bad_file(request) -> tuple[str, bytes, str]:
     """A file that is no picture, or not one to open: its name, its bytes, and what is said."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
     content, reason = {
         "empty.jpg": (b"", "the file is empty"),
         "text.jpg": (b"not a picture", "not a picture in a format that can be read"),
         "truncated.jpg": (encoded(noise, "JPEG")[:600], "damaged or truncated"),
         "drawing.svg": (svg, "not a picture in a format that can be read"),
-        "large.png": (huge_png(20_000), "more than 24,000,000 pixels"),
-        "bomb.png": (huge_png(200_000), "more than 24,000,000 pixels"),
     }[request.param]
     return request.param, content, reason

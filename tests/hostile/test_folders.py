@@ -189,9 +189,9 @@ def test_json_on_which_python_gives_up_is_one_line(finished, tmp_path, refusal, 
     (tmp_path / "manifest.jsonl").write_text('{"input": "a.png"}\n')
     loads = json.loads
 
-    def give_up(text, **options):  # As it does on what is nested beyond its depth.
-        if isinstance(text, bytes):
-            raise RecursionError("maximum depth")
+    def give_up(text, **options):
+        if isinstance(text, bytes):  # Of a file.
+            raise RecursionError
         return loads(text, **options)
 
     monkeypatch.setattr(json, "loads", give_up)

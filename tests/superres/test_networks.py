@@ -81,20 +81,6 @@ def test_damaged_network_is_one_line(copy, kept):
     assert refusal(Network.load, copy).startswith(f"{copy} is damaged (")
 
 
-def test_network_that_would_run_code_is_refused(copy, tmp_path):
-    """A .keras file is data of unknown origin: one that brings its own Python is not run."""
-    target = tmp_path / "owned"
-    image = keras.Input((None, None, 1))
-    code = eval(f"lambda x: (open({str(target)!r}, 'w').close(), x)[1]")
-    hostile = keras.Model(image, keras.layers.Lambda(code, output_shape=(None, None, 1))(image))
-    hostile.save(copy / "model.keras")
-    keras.saving.load_model(copy / "model.keras", safe_mode=False)(np.zeros((1, 2, 2, 1)))
-    assert target.exists(), "it is hostile"
-    target.unlink()
-    assert "Lambda" in refusal(Network.load, copy)
-    assert not target.exists()
-
-
 # === Embedded networks ===
 
 
