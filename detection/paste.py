@@ -18,7 +18,7 @@ import numpy as np
 from atelier.errors import DataError
 from atelier.images import fit_size, load_image
 from detection.annotations import FaultError
-from detection.masks import SMALLEST, mask_files, read_mask, read_masks
+from detection.annotations.masks import SMALLEST, mask_files, read_mask, read_masks
 
 LONGEST = 512
 """Pixels of the longer side that cut-outs are kept at."""

@@ -24,10 +24,7 @@ from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from detection import predict
 from detection.annotations import plain
-from detection.config import DetectConfig
-from detection.detections import Detections
-from detection.draw import crops, draw
-from detection.formats import (
+from detection.annotations.write import (
     AddPicture,
     AddRows,
     as_records,
@@ -36,6 +33,9 @@ from detection.formats import (
     write_csv,
     write_voc,
 )
+from detection.config import DetectConfig
+from detection.detections import Detections
+from detection.draw import crops, draw
 from detection.video import detect_video
 
 STDOUT = Path("-")

@@ -10,8 +10,8 @@ import numpy as np
 
 from atelier.files import write_text
 from atelier.images import save_image
+from detection.annotations.write import write_voc
 from detection.detections import Detections
-from detection.formats import write_voc
 
 SHAPES = ("disc", "square", "triangle")
 

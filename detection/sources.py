@@ -9,9 +9,9 @@ from typing import Literal
 from atelier import cli
 from atelier.errors import DataError
 from detection.annotations import Dataset, join, keep_classes, read_dataset
-from detection.coco import read_coco
-from detection.masks import is_masks, read_masks
-from detection.voc import read_voc
+from detection.annotations.coco import read_coco
+from detection.annotations.masks import is_masks, read_masks
+from detection.annotations.voc import read_voc
 
 
 @dataclasses.dataclass(frozen=True)

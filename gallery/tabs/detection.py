@@ -11,8 +11,8 @@ import gradio as gr
 from atelier.weights import card
 from detection import DetectConfig, Detections
 from detection.annotations import plain
+from detection.annotations.write import as_records
 from detection.draw import draw
-from detection.formats import as_records
 from detection.predict import EMBEDDED, WEIGHTS, load_detector, own_threshold
 from detection.run import RunArguments
 from gallery.jobs import JOB, job

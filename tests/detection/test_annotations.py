@@ -13,17 +13,11 @@ from PIL import Image
 
 from atelier.errors import DataError
 from atelier.images import load_image
-from detection import coco, voc
-from detection.annotations import (
-    checked_box,
-    join,
-    keep_classes,
-    read_backgrounds,
-    read_dataset,
-    read_prepared,
-)
-from detection.coco import read_coco
-from detection.voc import read_voc
+from detection.annotations import coco, join, keep_classes, read_backgrounds, read_dataset, voc
+from detection.annotations.coco import read_coco
+from detection.annotations.collector import checked_box
+from detection.annotations.prepared import read_prepared
+from detection.annotations.voc import read_voc
 
 WIDTH, HEIGHT = 60, 40
 

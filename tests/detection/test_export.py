@@ -14,6 +14,7 @@ from atelier.errors import OutputError, SettingsError
 from atelier.images import load_image, resize, sample
 from atelier.runtimes import open_litert, write_litert
 from detection import export, faster_rcnn, litert, predict, roi
+from detection.annotations.voc import read_voc
 from detection.architectures import LITE, RESNET50_FPN, RESNET50_FPN_V2, VGG16
 from detection.backbones import load_vgg19_lite
 from detection.detections import Detections
@@ -24,7 +25,6 @@ from detection.nms import nms
 from detection.predict import Detector
 from detection.resnet import resnet50_fpn
 from detection.transform import normalize
-from detection.voc import read_voc
 
 FEW = {"pre_nms": (100, 64), "post_nms": (100, 32), "detections": 20}
 SIZE = (192, 320)

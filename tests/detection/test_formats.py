@@ -11,8 +11,14 @@ from PIL import Image
 
 from atelier.errors import OutputError
 from detection.annotations import read_dataset
+from detection.annotations.write import (
+    as_records,
+    write_coco,
+    write_coco_results,
+    write_csv,
+    write_voc,
+)
 from detection.detections import Detections
-from detection.formats import as_records, write_coco, write_coco_results, write_csv, write_voc
 
 HOSTILE = ("a \"quoted\" 'name'", "<b>&amp;]]>", "two\nlines", "=HYPERLINK(1)", "a,b;c", "猫 чай")
 WIDTH, HEIGHT = 60, 40

@@ -6,7 +6,7 @@ import pytest
 from atelier.errors import DataError
 from atelier.images import save_image
 from detection.annotations import FaultError, read_dataset
-from detection.masks import is_masks, parts, read_mask, read_masks
+from detection.annotations.masks import is_masks, parts, read_mask, read_masks
 
 
 def mask(*rectangles, size=(100, 100)) -> np.ndarray:

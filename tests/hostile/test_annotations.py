@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from detection.coco import read_coco
-from detection.voc import read_voc
+from detection.annotations.coco import read_coco
+from detection.annotations.voc import read_voc
 
 LEADING_AWAY = ("../secret.png", "/etc/passwd", "..\\secret.png", "C:\\x.png", "link.png", "a\0b")
 

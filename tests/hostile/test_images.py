@@ -15,7 +15,8 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 from atelier import image_files, images
 from atelier.image_files import FORMATS, open_image
 from atelier.images import BYTES_A_PIXEL, load_image
-from detection.annotations import FaultError, picture_size
+from detection.annotations import FaultError
+from detection.annotations.places import picture_size
 from superres.compression import read_header
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,8 +15,8 @@ from atelier.errors import AtelierError, SettingsError, one_line
 from cartoon.run import RunArguments as CartoonArguments
 from classify.run import RunArguments as ClassifyArguments
 from classify.run import main as classify_main
+from detection.annotations.write import write_coco, write_csv, write_voc
 from detection.detections import Detections
-from detection.formats import write_coco, write_csv, write_voc
 from detection.run import RunArguments as DetectionArguments
 from detection.run import crop_names
 from gallery.guard import Guard

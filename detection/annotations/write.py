@@ -98,7 +98,7 @@ def write_coco(
 ) -> Iterator[AddPicture]:
     """Writes a COCO data set: `images`, `categories`, and `annotations` that have a `score` too.
 
-    `detection.coco.read_coco` reads it. Pictures, categories and annotations are numbered from 1.
+    `read_coco` reads it. Pictures, categories and annotations are numbered from 1.
 
     Args:
         path: the JSON file, which appears when the block ends.
@@ -185,7 +185,7 @@ def write_voc(
     *,
     overwrite: bool = True,
 ) -> None:
-    """Writes one picture's objects as labelImg does; `detection.voc.read_voc` reads them.
+    """Writes one picture's objects as labelImg does; `read_voc` reads them.
 
     Pixels are counted from 1 and the last one is included. Boxes are rounded to whole pixels, at
     least two each way, since one alone is read as a slip. `score` is an element of our own, which

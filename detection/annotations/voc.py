@@ -11,19 +11,10 @@ from pathlib import Path
 
 from atelier.errors import DataError
 from atelier.images import READABLE
-from detection.annotations import (
-    Collector,
-    Dataset,
-    FaultError,
-    Found,
-    agree,
-    described,
-    from_voc,
-    inside,
-    picture_size,
-    plain,
-    read_bounded,
-)
+from detection.annotations.collector import Collector, FaultError, Found, from_voc
+from detection.annotations.dataset import Dataset
+from detection.annotations.places import agree, inside, picture_size, read_bounded
+from detection.annotations.text import described, plain
 
 XML_BYTES = 2_000_000
 """Annotation files larger than this are refused; those of VOC have some thousand bytes."""

@@ -9,18 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atelier.errors import DataError
-from detection.annotations import (
-    Collector,
-    Dataset,
-    FaultError,
-    Found,
-    agree,
-    described,
-    inside,
-    picture_size,
-    plain,
-    read_bounded,
-)
+from detection.annotations.collector import Collector, FaultError, Found
+from detection.annotations.dataset import Dataset
+from detection.annotations.places import agree, inside, picture_size, read_bounded
+from detection.annotations.text import described, plain
 
 JSON_BYTES = 600_000_000
 """Annotation files larger than this are refused; that of COCO's train2017 has 470 million."""

@@ -11,15 +11,10 @@ import numpy as np
 
 from atelier.errors import AtelierError, DataError
 from atelier.images import READABLE, load_image
-from detection.annotations import (
-    Collector,
-    Dataset,
-    FaultError,
-    Found,
-    described,
-    picture_size,
-    plain,
-)
+from detection.annotations.collector import Collector, FaultError, Found
+from detection.annotations.dataset import Dataset
+from detection.annotations.places import picture_size
+from detection.annotations.text import described, plain
 
 FOLDERS = ("images", "masks")
 

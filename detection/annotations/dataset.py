@@ -1,0 +1,107 @@
+"""Annotated pictures in one form, wherever they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from atelier.errors import DataError
+from detection.annotations.text import plain
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Annotated:
+    """A picture, and the N objects on it."""
+
+    name: str
+    """The picture's file name, as the annotations give it."""
+    image: Path | bytes | np.ndarray
+    """What `atelier.images.load_image` takes: a path, an encoded file, or uint8 (H, W, 3)."""
+    size: tuple[int, int]
+    """Height and width in pixels, EXIF orientation applied."""
+    boxes: np.ndarray
+    """float32 (N, 4): x1 y1 x2 y2, continuous: the first pixel covers 0 to 1."""
+    labels: np.ndarray
+    """int64 (N,): places in the data set's `classes`."""
+    crowd: np.ndarray
+    """bool (N,): COCO's `iscrowd`, a box around many that are not told apart."""
+    difficult: np.ndarray
+    """bool (N,): VOC's `difficult`, which its evaluation does not count."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What is wrong with an annotation; as text, one line."""
+
+    file: str
+    """The annotation file, from the data set's folder on."""
+    object: str
+    """Which object, such as "object 13 (RBC)"; "" for the whole picture."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.object + ': ' if self.object else ''}{self.reason}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Annotated pictures, and what was wrong with others."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Without a background."""
+    items: tuple[Annotated, ...]
+    faults: tuple[Fault, ...] = ()
+    """What was left out or mended, in the order of reading."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def keep_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The same pictures, with objects of these classes alone, in this order.
+
+    Raises:
+        DataError: a class that the data set does not have.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    for name in classes:
+        if name not in dataset.classes:
+            known = ", ".join(dataset.classes)
+            raise DataError(f"{dataset.name}: no class {plain(name)!r}; there are {known}")
+    items = []
+    for item in dataset.items:
+        names = [dataset.classes[label] for label in item.labels]
+        kept = [i for i, name in enumerate(names) if name in places]
+        chosen = {
+            "boxes": item.boxes[kept],
+            "labels": np.asarray([places[names[i]] for i in kept], np.int64),
+            "crowd": item.crowd[kept],
+            "difficult": item.difficult[kept],
+        }
+        items.append(dataclasses.replace(item, **chosen))
+    return dataclasses.replace(dataset, classes=tuple(classes), items=tuple(items))
+
+
+def join(datasets: Sequence[Dataset]) -> Dataset:
+    """Data sets of the same classes as one.
+
+    Raises:
+        DataError: their classes differ.
+    """
+    first = datasets[0]
+    for other in datasets[1:]:
+        if other.classes != first.classes:
+            raise DataError(
+                f"{first.name} has the classes {', '.join(first.classes)}, and {other.name} "
+                f"{', '.join(other.classes)}: name those of interest"
+            )
+    return Dataset(
+        " + ".join(dataset.name for dataset in datasets),
+        first.classes,
+        tuple(item for dataset in datasets for item in dataset.items),
+        tuple(fault for dataset in datasets for fault in dataset.faults),
+    )
