@@ -51,6 +51,7 @@ class OnnxGraph:
         input: Mapping[str, Sequence[int | str]],
         output: Mapping[str, Sequence[int | str]],
         dtypes: Mapping[str, type] | None = None,
+        metadata: Mapping[str, str] | None = None,
         overwrite: bool = True,
     ) -> None:
         """Checks the graph and writes it, whole or not at all.
@@ -62,6 +63,7 @@ class OnnxGraph:
             input: names and shapes of tensors; a word stands for any length.
             output: the same.
             dtypes: of those tensors that are not float32.
+            metadata: kept in the file by name, for whoever runs it.
             overwrite: whether an existing file may be replaced.
 
         Raises:
@@ -85,6 +87,7 @@ class OnnxGraph:
             producer_name="atelier-vision",
             doc_string=description,
         )
+        onnx.helper.set_model_props(model, dict(metadata or {}))
         onnx.checker.check_model(model, full_check=True)
         with atomic_path(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(model.SerializeToString())

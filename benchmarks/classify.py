@@ -31,7 +31,7 @@ from atelier import cli
 from atelier.errors import DataError
 from atelier.files import read_table
 from atelier.runs import machine
-from atelier.runtimes import litert_function
+from atelier.runtimes import open_litert
 from classify import data as cifar
 from classify.litert import to_litert
 from classify.networks import WEIGHTS, Network, compiled, load
@@ -106,7 +106,8 @@ def pictures_a_second(network: Network, images: np.ndarray, threads: int) -> dic
         for kind in ("float32", "int8"):
             path = Path(folder) / f"{kind}.tflite"
             to_litert(network, path, kind, calibration=images[:200])
-            sides[f"litert-{kind}"] = litert_function(path, threads)
+            run = open_litert(path, threads).get_signature_runner()
+            sides[f"litert-{kind}"] = lambda images, run=run: run(image=images)
         rates = {}
         for size, repeats in ((1, 60), (64, 6)):
             batch = cifar.to_float(images[:size])

@@ -62,8 +62,9 @@ def evaluate(network: Network, split: Split, views: int | None = None) -> Evalua
         views: over which logits are averaged; None takes the network's own number.
     """
     logits = network.logits(split.images, views)
-    chosen = calibration.probabilities(logits, network.temperature)
-    energies = calibration.energy(logits, network.temperature)
+    temperature, threshold = network.temperature_of(views), network.threshold_of(views)
+    chosen = calibration.probabilities(logits, temperature)
+    energies = calibration.energy(logits, temperature)
     own = chosen[np.arange(len(split)), split.labels]
     return Evaluation(
         labels=split.labels,
@@ -75,9 +76,7 @@ def evaluate(network: Network, split: Split, views: int | None = None) -> Evalua
         ),
         error=calibration.expected_calibration_error(chosen, split.labels),
         cross_entropy=float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()),
-        false_alarms=(
-            None if network.threshold is None else float((energies < network.threshold).mean())
-        ),
+        false_alarms=None if threshold is None else float((energies < threshold).mean()),
     )
 
 
@@ -102,8 +101,9 @@ def hit_rate(
             on_unreadable(error)
     if not small:
         raise ImageError(f"{folder} holds no readable picture")
-    energies = calibration.energy(network.logits(np.stack(small), views), network.temperature)
-    return float((energies < network.threshold).mean()), len(small)
+    logits = network.logits(np.stack(small), views)
+    energies = calibration.energy(logits, network.temperature_of(views))
+    return float((energies < network.threshold_of(views)).mean()), len(small)
 
 
 # === The command ===
@@ -156,9 +156,9 @@ def main(argv: Sequence[str]) -> int:
             "cross_entropy": round(result.cross_entropy, 4),
             "ece_before": round(result.error_before, 4),
             "ece": round(result.error, 4),
-            "temperature": network.temperature,
+            "temperature": network.temperature_of(arguments.views or None),
         }
-        if network.threshold is not None:
+        if network.threshold_of(arguments.views or None) is not None:
             row["false_alarms"] = round(result.false_alarms, 4)
             for folder in arguments.outliers:
                 hits, count = hit_rate(

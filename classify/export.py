@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +18,8 @@ import tyro
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.files import refuse_existing
-from atelier.runtimes import exported_path, litert_function, open_onnx, require
+from atelier.files import refuse_existing, write_json
+from atelier.runtimes import exported_path, open_litert, open_onnx, require
 from classify import calibration
 from classify.data import load_cifar10, to_float
 from classify.litert import patches, to_litert
@@ -57,7 +57,7 @@ class Fidelity:
     """How much less accurate the exported network is, in points of a hundred."""
 
 
-def run_file(path: Path, images: np.ndarray) -> np.ndarray:
+def run_file(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     """What an exported file makes of pictures, as a program without this package would run it.
 
     Args:
@@ -65,24 +65,37 @@ def run_file(path: Path, images: np.ndarray) -> np.ndarray:
         images: uint8 (N, 32, 32, 3).
 
     Returns:
-        Probabilities, float32 (N, 10).
+        By name: `probabilities`, float32 (N, 10), and of a network with a threshold `energy`,
+        float32 (N,).
 
     Raises:
         SettingsError: its runtime is missing.
     """
-    forward = (_onnx if path.suffix == ".onnx" else litert_function)(path)
+    forward = (_onnx if path.suffix == ".onnx" else _litert)(path)
     parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    return np.concatenate([forward(to_float(part)) for part in parts])
+    found = [forward(to_float(part)) for part in parts]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def _onnx(path: Path):
+def _litert(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    run = open_litert(path).get_signature_runner()
+    return lambda images: run(image=images)
+
+
+def _onnx(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     session = open_onnx(path)
-    return lambda images: session.run(None, {"image": images.transpose(0, 3, 1, 2)})[0]
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images):
+        results = session.run(names, {"image": images.transpose(0, 3, 1, 2)})
+        return dict(zip(names, results, strict=True))
+
+    return run
 
 
 def keras_probabilities(network: Network, images: np.ndarray) -> np.ndarray:
     """What the exported files should give: of one view, float32 (N, 10)."""
-    return calibration.probabilities(network.logits(images, views=1), network.temperature)
+    return calibration.probabilities(network.logits(images, views=1), network.temperature_of(1))
 
 
 def compare(
@@ -99,7 +112,7 @@ def compare(
     Raises:
         SettingsError: the file's runtime is missing.
     """
-    ours = run_file(path, images)
+    ours = run_file(path, images)["probabilities"]
     chosen, chosen_keras = ours.argmax(axis=1), expected.argmax(axis=1)
     fidelity = Fidelity(
         pictures=len(images),
@@ -124,7 +137,8 @@ class ExportArguments:
     """Write a trained network for LiteRT or ONNX, and measure what was written.
 
     Files take RGB pictures of 32×32 pixels in [0, 1], as float32, and give the probabilities of
-    the ten classes, of one view.
+    the ten classes, of one view, and the energy. A JSON file beside each has the labels, and the
+    threshold: a picture whose energy is below it is none of the ten.
     """
 
     network: tyro.conf.Positional[str] = "strong"
@@ -178,7 +192,8 @@ def main(argv: Sequence[str]) -> int:
 
     def work(format: Format) -> None:
         path = exported_path(arguments.out, arguments.network, format)
-        refuse_existing(path, arguments.overwrite)
+        for file in (path, path.with_suffix(".json")):
+            refuse_existing(file, arguments.overwrite)
         if format == "onnx":
             to_onnx(network, path, overwrite=arguments.overwrite)
         else:
@@ -189,6 +204,7 @@ def main(argv: Sequence[str]) -> int:
                 calibration=None if data is None else data.train.images[:CALIBRATION],
                 overwrite=arguments.overwrite,
             )
+        write_json(path.with_suffix(".json"), {"file": path.name, **network.facts(1)})
         measured = {"bytes": path.stat().st_size}
         if arguments.check:
             labels = None if data is None else data.test.labels

@@ -68,7 +68,7 @@ def deployable(network: Network) -> keras.Model:
 
     Returns:
         (N, 32, 32, 3) in [0, 1] to probabilities (N, 10): the softmax of `network.logits`, of one
-        view, over `network.temperature`.
+        view, over the temperature of one view.
     """
     model = fold(network.model)
     head = model.layers[-1]
@@ -77,7 +77,8 @@ def deployable(network: Network) -> keras.Model:
         if isinstance(layer, layers.Dropout):
             return inputs[0]
         if layer is head:  # The report's has a softmax in it, which the temperature comes before.
-            weights = [w / np.float32(network.temperature) for w in layer.get_weights()]
+            temperature = np.float32(network.temperature_of(1))
+            weights = [w / temperature for w in layer.get_weights()]
             logits = _twin(layer, weights, *inputs, activation="linear")
             return layers.Softmax(name="probabilities")(logits)
         return _twin(layer, layer.get_weights(), *inputs)
@@ -181,10 +182,23 @@ class Operations(Protocol[Tensor]):
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """Probabilities from logits (N, 10)."""
 
+    def energy(self, x: Tensor, temperature: float, name: str) -> Tensor:
+        """T · log Σ exp(x), (N,), of logits over the temperature T (N, 10)."""
 
-def walker(model: keras.Model) -> Callable[[Operations[Tensor], Tensor], Tensor]:
-    """A function that does what a model of `deployable` does by other means: of operations and the
-    input. The weights are those of now: while TensorFlow traces a function, none can be read.
+
+def walker(
+    model: keras.Model, temperature: float | None = None
+) -> Callable[[Operations[Tensor], Tensor], dict[str, Tensor]]:
+    """Returns a function of operations and the input: a model of `deployable` by other means.
+
+    The weights are those of now: while TensorFlow traces a function, none can be read.
+
+    Args:
+        model: of `deployable`.
+        temperature: already in its weights; with it, the function gives the energies too.
+
+    Returns:
+        A function to `probabilities` and, if asked for, `energy`.
 
     Raises:
         SettingsError: on a walk, that the model has a layer which none of the two networks has.
@@ -215,7 +229,10 @@ def walker(model: keras.Model) -> Callable[[Operations[Tensor], Tensor], Tensor]
                 case layers.Dense():
                     return activated(layer, operations.dense(x, *weights[name], name))
                 case layers.Softmax():
-                    return operations.softmax(x, name)
+                    found = {"probabilities": operations.softmax(x, name)}
+                    if temperature is not None:
+                        found["energy"] = operations.energy(x, temperature, "energy")
+                    return found
             raise SettingsError(f"a layer {type(layer).__name__} cannot be exported: {name}")
 
         def activated(layer, x):

@@ -1,8 +1,10 @@
 """A classifier for LiteRT (TensorFlow Lite): phones, single-board computers, browsers.
 
 All kinds take `image`, float32 (N, 32, 32, 3) in [0, 1], and give `probabilities`, float32 (N, 10):
-softmax over the network's temperature, of one view. N is free (`resize_tensor_input`), and 1 where
-nothing is said. All operations are LiteRT's own; what it makes of exact GELU is its `GELU`.
+softmax over the temperature of one view. A network with a threshold also gives `energy`, float32
+(N,): a picture whose energy is below the threshold is none of the ten. N is free
+(`resize_tensor_input`), and 1 where nothing is said. All operations are LiteRT's own; exact GELU
+becomes its `GELU`.
 
 - `float32` computes what Keras does.
 - `float16` keeps the weights in 16 bits, and GPU delegates compute in as many.
@@ -72,10 +74,11 @@ def to_litert(
         pictures = patches(CALIBRATION) if calibration is None else np.asarray(calibration)
         operations = _Int8(model, _ranges(model, pictures))
 
-    walk = walker(model)
+    facts = network.facts(1)
+    walk = walker(model, facts["temperature"] if "threshold" in facts else None)
 
     def classify(image):
-        return {"probabilities": walk(operations, operations.enter(image))}
+        return walk(operations, operations.enter(image))
 
     signature = tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32, name="image")
     write_litert(classify, signature, kind, path, overwrite=overwrite)
@@ -132,6 +135,11 @@ class _Operations:
 
     def softmax(self, x, name):
         return tf.nn.softmax(x, name=name)
+
+    def energy(self, x, temperature, name):
+        peak = tf.reduce_max(x, axis=1)
+        rest = tf.math.log(tf.reduce_sum(tf.exp(x - peak[:, None]), axis=1))
+        return tf.multiply(peak + rest, np.float32(temperature), name=name)
 
 
 class _Int8(_Operations):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -16,7 +17,7 @@ from atelier.runs import load_run
 from atelier.weights import card as read_card
 from atelier.weights import load_embedded
 from classify.config import NetworkConfig
-from classify.data import to_float
+from classify.data import CLASSES, to_float
 from classify.folding import fold
 from classify.report import build_report
 from classify.strong import build_strong
@@ -53,13 +54,44 @@ class Network:
 
     @property
     def temperature(self) -> float:
-        """By which logits are divided; 1 for a network that none was fitted for."""
-        return self.card.get("temperature", 1.0)
+        """Divides logits of the network's own number of views; see `temperature_of`."""
+        return self.temperature_of()
 
     @property
     def threshold(self) -> float | None:
-        """The energy below which a picture is none of the ten; None where none was set."""
-        return self.card.get("threshold")
+        """Bounds the energy of the network's own number of views; see `threshold_of`."""
+        return self.threshold_of()
+
+    def temperature_of(self, views: int | None = None) -> float:
+        """Returns the number to divide logits of that many views by; 1 if none was fitted.
+
+        An average over views is surer of itself than one view, and takes another temperature.
+
+        Args:
+            views: 1, 2 or 6; None takes what the card says.
+        """
+        return self._by_views("temperature", views, 1.0)
+
+    def threshold_of(self, views: int | None = None) -> float | None:
+        """Returns the energy below which a picture is none of the ten; None if none was set.
+
+        Args:
+            views: 1, 2 or 6; None takes what the card says.
+        """
+        return self._by_views("threshold", views, None)
+
+    def facts(self, views: int) -> dict[str, object]:
+        """Returns what an answer is read by: `labels`, `views`, `temperature` and, if one was set,
+        `threshold`; JSON takes them all."""
+        threshold = self.threshold_of(views)
+        found = {"labels": list(CLASSES), "views": views, "temperature": self.temperature_of(views)}
+        return found if threshold is None else {**found, "threshold": threshold}
+
+    def _by_views(self, name: str, views: int | None, default: float | None) -> float | None:
+        value = self.card.get(name, default)
+        if isinstance(value, Mapping):
+            return value[str(self.views if views is None else views)]
+        return value  # Cards of earlier versions hold one number, of the network's own views.
 
     @property
     def views(self) -> int:
@@ -136,10 +168,11 @@ def config_of(card: dict) -> NetworkConfig:
 def check_card(card: dict) -> None:
     """Raises whatever it comes across if a card is not one of a training's."""
     network = Network(keras.Model(), card)
-    numbers = [network.temperature, network.threshold or 0]
+    temperatures = [network.temperature_of(views) for views in VIEWS]
+    thresholds = [network.threshold_of(views) or 0 for views in VIEWS]
     if config_of(card).network != network.name or network.views not in VIEWS:
         raise ValueError("no such network")
-    if not all(map(math.isfinite, numbers)) or network.temperature <= 0:
+    if not all(map(math.isfinite, temperatures + thresholds)) or min(temperatures) <= 0:
         raise ValueError("its temperature or threshold is none")
 
 

@@ -1,13 +1,16 @@
 """A classifier as an ONNX graph, written node by node: no converter, no dependency but `onnx`.
 
 In ONNX's order of axes: `image`, float32 (N, 3, 32, 32) in [0, 1], to `probabilities`, float32
-(N, 10): softmax over the network's temperature, of one view. N is free. Exact GELU, which ONNX has
+(N, 10): softmax over the temperature of one view. A network with a threshold also gives `energy`,
+float32 (N,): a picture whose energy is below the threshold is none of the ten. Labels, temperature
+and threshold are in the file's metadata. N is free. Exact GELU, which ONNX has
 as one operation from opset 20 on alone, is written as Div, Erf, Add and two Mul, which ONNX Runtime
 puts together again.
 """
 
 from __future__ import annotations
 
+import json
 import os
 
 from atelier.onnx_graph import OnnxGraph
@@ -28,14 +31,19 @@ def to_onnx(network: Network, path: str | os.PathLike, *, overwrite: bool = True
         SettingsError: the package `onnx` is missing.
         OutputError: the file exists, or cannot be written.
     """
-    graph = _Graph()
-    walker(deployable(network))(graph, "image")
+    graph, facts = _Graph(), network.facts(1)
+    energy = facts["temperature"] if "threshold" in facts else None
+    walker(deployable(network), energy)(graph, "image")
     graph.write(
         path,
         name="classify",
         description=f"Classifies RGB pictures / 255 as one of {', '.join(CLASSES)}.",
         input={"image": ("batch", 3, SIDE, SIDE)},
-        output={"probabilities": ("batch", len(CLASSES))},
+        output={
+            "probabilities": ("batch", len(CLASSES)),
+            **({} if energy is None else {"energy": ("batch",)}),
+        },
+        metadata={name: json.dumps(value) for name, value in facts.items()},
         overwrite=overwrite,
     )
 
@@ -89,3 +97,7 @@ class _Graph(OnnxGraph):
 
     def softmax(self, x: str, name: str) -> str:
         return self.node("Softmax", [x], name, axis=1)
+
+    def energy(self, x: str, temperature: float, name: str) -> str:
+        known = self.node("ReduceLogSumExp", [x], f"{name}/scaled", axes=[1], keepdims=0)
+        return self.node("Mul", [known, self.constant(temperature, f"{name}/temperature")], name)

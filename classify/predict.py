@@ -64,6 +64,7 @@ def classify(
         network: an embedded one by name, or one that was trained or loaded.
         fit: how it comes to be square.
         views: over which logits are averaged, 1, 2 or 6; None takes the network's own number.
+            Temperature and threshold are those of so many.
 
     Raises:
         ImageError: the picture cannot be read.
@@ -106,14 +107,15 @@ def classify_prepared(
     start = time.perf_counter()
     logits = network.logits(images, views)
     seconds = (time.perf_counter() - start) / len(images)
-    probabilities = calibration.probabilities(logits, network.temperature)
-    energies = calibration.energy(logits, network.temperature)
+    temperature, threshold = network.temperature_of(views), network.threshold_of(views)
+    probabilities = calibration.probabilities(logits, temperature)
+    energies = calibration.energy(logits, temperature)
     return [
         Classification(
             labels=tuple(CLASSES[i] for i in order),
             probabilities=row[order],
             energy=float(energy),
-            known=network.threshold is None or bool(energy >= network.threshold),
+            known=threshold is None or bool(energy >= threshold),
             seconds=seconds,
             model=network.name,
         )

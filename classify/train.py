@@ -29,7 +29,7 @@ from classify import calibration
 from classify.config import NetworkConfig
 from classify.data import Batches, Cifar10, Split, hold_back, load_cifar10, to_float
 from classify.layers import Whitening
-from classify.networks import Network, build
+from classify.networks import VIEWS, Network, build
 from classify.optimizers import Muon, linear_decay, time_based_decay
 
 TEST_BATCH = 500
@@ -199,14 +199,27 @@ def train(
     card = _card(config, run, model, data)
     network = Network(_in_float32(model, config), card)
     if config.held_back:
-        logits = network.logits(held_back.images)
-        card["temperature"] = round(calibration.fit_temperature(logits, held_back.labels), 4)
-        known = calibration.energy(logits, card["temperature"])
-        card["threshold"] = round(calibration.threshold(known), 4)
+        card |= calibrated(network, held_back)
     right = network.logits(data.test.images).argmax(axis=1) == data.test.labels
     card["accuracy"] = round(float(right.mean()), 4)
     run.finish(network.model, card)
     return network
+
+
+def calibrated(network: Network, held_back: Split) -> dict[str, dict[str, float]]:
+    """Fits what is set on pictures that the network was not trained on.
+
+    Returns:
+        `temperature` and `threshold` for a card, each by the number of views: "1", "2" and "6".
+    """
+    found = {"temperature": {}, "threshold": {}}
+    for views in VIEWS:
+        logits = network.logits(held_back.images, views)
+        temperature = round(calibration.fit_temperature(logits, held_back.labels), 4)
+        threshold = calibration.threshold(calibration.energy(logits, temperature))
+        found["temperature"][str(views)] = temperature
+        found["threshold"][str(views)] = round(threshold, 4)
+    return found
 
 
 def _in_float32(model: keras.Model, config: TrainConfig) -> keras.Model:

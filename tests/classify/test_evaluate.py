@@ -90,6 +90,16 @@ def test_views_are_those_of_the_card_or_others(network, drawn):
     assert (found[1] != found[6]).any()
 
 
+def test_measures_take_the_calibration_of_the_views(judge, drawn, outliers):
+    by_views = {"1": 0.5, "2": 1.0, "6": 2.0}
+    network = judge(temperature=by_views, threshold={"1": 1e9, "2": -1e9, "6": -1e9})
+    for views, temperature in ((1, 0.5), (2, 1.0), (6, 2.0)):
+        found = evaluate(network, drawn.test[:20], views)
+        alike = evaluate(judge(temperature=temperature), drawn.test[:20], views)
+        np.testing.assert_array_equal(found.probabilities, alike.probabilities)
+        assert found.false_alarms == hit_rate(network, outliers, views)[0] == float(views == 1)
+
+
 def test_hit_rate_is_the_part_of_a_folder_that_is_rejected(judge, outliers):
     for threshold, expected in ((-1e9, 0.0), (1e9, 1.0)):
         assert hit_rate(judge(threshold=threshold), outliers) == (expected, 3)

@@ -9,9 +9,11 @@ import pytest
 
 from atelier.errors import SettingsError
 from classify import export
+from classify.data import CLASSES
 from classify.export import HELD_OUT, compare, keras_probabilities, main, run_file, to_litert
 from classify.litert import CALIBRATION, patches
 from classify.networks import Network
+from classify.predict import classify_prepared
 
 FORMATS = ["litert-float32", "litert-float16", "litert-int8"]
 
@@ -27,7 +29,8 @@ def names(folder):
 def test_files_of_a_run_and_their_numbers(run, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([str(run), "--format", *FORMATS, "--out", str(out), "--json"]) == 0
-    assert names(out) == ["strong-float16.tflite", "strong-float32.tflite", "strong-int8.tflite"]
+    stems = ["strong-float16", "strong-float32", "strong-int8"]
+    assert names(out) == [f"{stem}.{suffix}" for stem in stems for suffix in ("json", "tflite")]
     found = records(capsys)
     assert [record["format"] for record in found] == FORMATS
     for record in found:
@@ -56,7 +59,7 @@ def test_with_data_accuracy_is_measured_on_the_test_pictures(
         assert record["loss"] == pytest.approx(points, abs=1e-4)
         assert abs(record["loss"]) <= 5
     file = tmp_path / "strong-int8.tflite"
-    chosen = run_file(file, drawn.test.images).argmax(axis=1)
+    chosen = run_file(file, drawn.test.images)["probabilities"].argmax(axis=1)
     assert record["accuracy"] == pytest.approx((chosen == drawn.test.labels).mean())
 
 
@@ -82,7 +85,7 @@ def test_onnx(run, official, tmp_path, capsys):
     pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     arguments = [str(run), "--format", "onnx", "--data", str(official), "--out", str(tmp_path)]
     assert main([*arguments, "--json"]) == 0
-    assert names(tmp_path) == ["strong.onnx"]
+    assert names(tmp_path) == ["strong.json", "strong.onnx"]
     (record,) = records(capsys)
     assert (record["agreement"], record["loss"]) == (1, 0)
     assert record["difference"] < 1e-4
@@ -91,7 +94,7 @@ def test_onnx(run, official, tmp_path, capsys):
 def test_embedded_network_by_name_with_one_line_a_file(embedded, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["--format", "litert-float32", "--out", str(out)]) == 0
-    assert names(out) == ["strong-float32.tflite"]
+    assert names(out) == ["strong-float32.json", "strong-float32.tflite"]
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = [line for line in said.err.splitlines() if "strong-float32.tflite" in line]
@@ -137,11 +140,47 @@ def test_compare_tells_a_worse_file(network, drawn, tmp_path):
     assert compare(tmp_path / "bad.tflite", images, expected).loss is None
 
 
+@pytest.mark.parametrize("format", ["litert-float32", "litert-int8", "onnx"])
+def test_a_file_and_its_json_tell_what_is_none_of_the_ten(run, drawn, tmp_path, format):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    assert main([str(run), "--format", format, "--no-check", "--out", str(tmp_path)]) == 0
+    (text,) = tmp_path.glob("*.json")
+    facts = json.loads(text.read_text())
+    card = json.loads((run / "card.json").read_text())
+    assert facts == {
+        "file": f"strong{'.onnx' if format == 'onnx' else '-' + format[7:] + '.tflite'}",
+        "labels": list(CLASSES),
+        "views": 1,
+        "temperature": card["temperature"]["1"],
+        "threshold": card["threshold"]["1"],
+    }
+    images = drawn.test.images
+    found = run_file(tmp_path / facts["file"], images)
+    expected = classify_prepared(images, Network.load(run), views=1)
+    energies = np.array([one.energy for one in expected])
+    assert (found["energy"].shape, found["energy"].dtype) == ((100,), np.float32)
+    tolerance = 0.1 * np.ptp(energies) if "int8" in format else 1e-3
+    np.testing.assert_allclose(found["energy"], energies, atol=tolerance)
+    known = np.array([one.known for one in expected])
+    assert 80 < known.sum() < 100
+    agreed = (found["energy"] >= facts["threshold"]) == known
+    assert agreed.mean() >= (0.9 if "int8" in format else 1)
+
+
+def test_existing_json_of_another_file_is_kept(run, tmp_path, error_line):
+    (tmp_path / "strong-float32.json").write_text("kept")
+    arguments = [str(run), "--format", "litert-float32", "--no-check", "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    assert "strong-float32.json exists" in error_line()
+    assert names(tmp_path) == ["strong-float32.json"]
+
+
 def test_pictures_come_in_any_number(network, tmp_path):
     """More than at once through the network, and not a multiple of that."""
     to_litert(network, tmp_path / "x.tflite", "float32")
     images = patches(HELD_OUT)[: export.BATCH + 3]
-    result = run_file(tmp_path / "x.tflite", images)
+    result = run_file(tmp_path / "x.tflite", images)["probabilities"]
     np.testing.assert_allclose(result, keras_probabilities(network, images), atol=1e-4)
 
 

@@ -64,7 +64,7 @@ def test_float32_is_what_keras_computes(random_network, pictures, tmp_path, name
     expected = keras_probabilities(network, pictures)
     assert np.ptp(expected, axis=0).max() > 0.05  # Pictures differ.
     for count in (1, 60):
-        result = run_file(tmp_path / "x.tflite", pictures[:count])
+        result = run_file(tmp_path / "x.tflite", pictures[:count])["probabilities"]
         np.testing.assert_allclose(result, expected[:count], atol=1e-5)
 
 
@@ -74,7 +74,9 @@ def test_float16_is_near_and_smaller(random_network, pictures, tmp_path):
         to_litert(network, tmp_path / f"{kind}.tflite", kind)
     sizes = [(tmp_path / f"{kind}.tflite").stat().st_size for kind in ("float32", "float16")]
     assert sizes[0] - sizes[1] > 1.5 * network.model.count_params()  # Nearly two bytes each.
-    error = run_file(tmp_path / "float16.tflite", pictures) - keras_probabilities(network, pictures)
+    error = run_file(tmp_path / "float16.tflite", pictures)["probabilities"] - keras_probabilities(
+        network, pictures
+    )
     assert 0 < np.abs(error).max() < 0.01
 
 
@@ -83,7 +85,7 @@ def test_int8_is_near(random_network, pictures, tmp_path, name):
     network = random_network(name)
     to_litert(network, tmp_path / "x.tflite", "int8", calibration=pictures[:30])
     expected = keras_probabilities(network, pictures[30:])
-    error = run_file(tmp_path / "x.tflite", pictures[30:]) - expected
+    error = run_file(tmp_path / "x.tflite", pictures[30:])["probabilities"] - expected
     assert 0 < np.std(error) < 0.15 * np.std(expected - expected.mean(axis=0))
 
 
@@ -92,7 +94,7 @@ def test_int8_is_near_by_pictures_at_hand(random_network, tmp_path):
     to_litert(network, tmp_path / "x.tflite", "int8")
     unseen = patches(HELD_OUT)
     expected = keras_probabilities(network, unseen)
-    error = run_file(tmp_path / "x.tflite", unseen) - expected
+    error = run_file(tmp_path / "x.tflite", unseen)["probabilities"] - expected
     assert 0 < np.std(error) < 0.15 * np.std(expected - expected.mean(axis=0))
 
 

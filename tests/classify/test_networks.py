@@ -10,7 +10,15 @@ import pytest
 
 from atelier.errors import SettingsError, WeightsError
 from atelier.weights import save_embedded
-from classify.networks import Network, build, compiled, config_of, load_network
+from classify.networks import (
+    VIEWS,
+    Network,
+    build,
+    check_card,
+    compiled,
+    config_of,
+    load_network,
+)
 from classify.strong import build_strong
 
 
@@ -102,6 +110,27 @@ def test_a_card_without_calibration_rejects_nothing():
     assert (network.name, network.temperature, network.threshold) == ("strong", 1, None)
     known = Network(network.model, {"network": "x", "temperature": 0.5, "threshold": 7.0})
     assert (known.name, known.temperature, known.threshold) == ("x", 0.5, 7)
+    assert [known.temperature_of(views) for views in VIEWS] == [0.5] * 3
+
+
+def test_calibration_is_that_of_the_number_of_views():
+    by_views = {"1": 0.5, "2": 0.6, "6": 0.7}
+    card = {"network": "x", "views": 6, "temperature": by_views, "threshold": by_views}
+    network = Network(build_strong((4,)), card)
+    for ask in (network.temperature_of, network.threshold_of):
+        assert [ask(views) for views in (1, 2, 6, None)] == [0.5, 0.6, 0.7, 0.7]
+    assert (network.temperature, network.threshold) == (0.7, 0.7)
+    assert network.facts(1)["threshold"] == network.facts(1)["temperature"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["temperature", "threshold"])
+@pytest.mark.parametrize("values", [{"1": 1.0, "6": 1.0}, {"1": np.nan, "2": 1.0, "6": 1.0}])
+def test_a_card_must_be_calibrated_for_all_views(tiny, name, values):
+    shape = dataclasses.asdict(tiny.network_config)
+    card = {"network": "strong", "shape": shape, "views": 6, "temperature": 1.0}
+    check_card(card)
+    with pytest.raises((KeyError, ValueError)):
+        check_card({**card, name: values})
 
 
 # === Run folders ===

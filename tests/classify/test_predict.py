@@ -90,6 +90,20 @@ def test_views_are_those_of_the_card_or_others(network, drawn):
     assert len({found[1], found[2], found[6]}) == 3
 
 
+@pytest.mark.parametrize("views", [1, 2, 6])
+def test_temperature_and_threshold_are_those_of_the_views(network, drawn, views):
+    image = drawn.test.images[5]
+    logits = network.logits(image[None], views)
+    temperature, threshold = network.card["temperature"][str(views)], {"1": 0.0, "2": 0.0, "6": 0.0}
+    found = classify(image, network=network, views=views)
+    expected = calibration.probabilities(logits, temperature)[0]
+    np.testing.assert_allclose(found.probabilities, np.sort(expected)[::-1], atol=1e-6)
+    threshold[str(views)] = found.energy + 1e-3
+    other = dataclasses.replace(network, card={**network.card, "threshold": threshold})
+    known = {n: classify(image, network=other, views=n).known for n in (1, 2, 6)}
+    assert known == {n: n != views for n in (1, 2, 6)}
+
+
 def test_prepared_pictures_are_taken_as_they_are(network, drawn):
     images = drawn.test.images[:7]
     found = classify_prepared(images, network)

@@ -163,12 +163,14 @@ def test_card_is_honest(run, network, drawn):
     card, measured = network.card, evaluate(network, drawn.test)
     assert card["accuracy"] == pytest.approx(measured.accuracy, abs=1e-4)
     held_back = drawn.train[250:]
-    logits = network.logits(held_back.images)
-    fitted = calibration.fit_temperature(logits, held_back.labels)
-    assert card["temperature"] == pytest.approx(fitted, abs=1e-3)
-    assert card["temperature"] != 1
-    known = evaluate(network, held_back).energies >= network.threshold
-    assert known.mean() == pytest.approx(0.95, abs=0.03)
+    for views in (1, 2, 6):
+        logits = network.logits(held_back.images, views)
+        fitted = calibration.fit_temperature(logits, held_back.labels)
+        assert card["temperature"][str(views)] == pytest.approx(fitted, abs=1e-3)
+        known = evaluate(network, held_back, views).energies >= network.threshold_of(views)
+        assert known.mean() == pytest.approx(0.95, abs=0.03)
+    assert len({1, *card["temperature"].values()}) == 4
+    assert len(set(card["threshold"].values())) == 3
 
 
 def test_validation_sees_the_test_pictures(run, network, drawn):
