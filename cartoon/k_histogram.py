@@ -7,11 +7,11 @@ histogram, whose groups are split as long as their counts do not look normally d
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+
+from cartoon.normality import normal_probability
 
 START = 128
 """The first centroid."""
@@ -98,9 +98,7 @@ def _split(i, centroids, counts, levels, alpha, smallest) -> tuple:
     own = centroids[i]
     if len(counts) < smallest:
         return (own,)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of counts that are all the same: then p is no number.
-        _, p = stats.normaltest(counts)
+    p = normal_probability(counts)
     left = 0 if i == 0 else centroids[i - 1]
     right = levels - 1 if i == len(centroids) - 1 else centroids[i + 1]
     if not p < alpha or right - left < 3:
