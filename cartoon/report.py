@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from cartoon.bilateral import bilateral
 from cartoon.config import CartoonConfig
 from cartoon.k_histogram import k_histogram, look_up_table
 
@@ -38,7 +39,7 @@ def draw_report(
     Returns:
         uint8 (H, W, 3).
     """
-    smooth = cv2.merge([cv2.bilateralFilter(plane, 5, 50, 50) for plane in cv2.split(image)])
+    smooth = bilateral(image)
     edges = cv2.Canny(smooth, *config.canny)
     hsv = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV)
     counts = [histogram(hsv, channel, levels) for channel, levels in enumerate(LEVELS)]

@@ -65,7 +65,6 @@ def coloured(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 # === The function ===
 
 
-@pytest.mark.filterwarnings("ignore")  # Of SciPy, in the report's steps, where counts are alike.
 @pytest.mark.parametrize("preset", ["report", "fine"])
 def test_the_whole_picture_is_compared_with_its_cartoon(photo, preset):
     found = evaluate(photo, preset, cut_out=False)

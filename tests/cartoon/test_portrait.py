@@ -14,8 +14,6 @@ from cartoon.report import draw_report
 
 PLAIN = CutOutConfig(refine=False)
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Of SciPy, where counts are alike.
-
 
 @pytest.fixture
 def mask() -> np.ndarray:

@@ -22,8 +22,6 @@ FIELDS = {"input", "output", "width", "height", "preset", "found", "segmenter", 
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")  # Of SciPy's normaltest.
-
 
 def ellipse(image: np.ndarray) -> np.ndarray:
     """A standing one in the middle, float32 (H, W), 0 or 1."""

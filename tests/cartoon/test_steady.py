@@ -52,7 +52,6 @@ def steady() -> SteadyCentroids:
 # === Flicker ===
 
 
-@pytest.mark.filterwarnings("ignore")  # Of SciPy, where counts are alike.
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_noise_and_drift_flicker_several_times_less_than_frame_by_frame(preset, seed):
@@ -64,7 +63,6 @@ def test_noise_and_drift_flicker_several_times_less_than_frame_by_frame(preset, 
     assert artist.centroids.chosen == 1
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_first_frame_is_as_its_still_picture(preset, photo):
     np.testing.assert_array_equal(
@@ -72,7 +70,6 @@ def test_the_first_frame_is_as_its_still_picture(preset, photo):
     )
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_moves_leaves_no_trace(preset, monkeypatch):
     """Without noise, averages change little of what is drawn without them."""
@@ -180,7 +177,6 @@ def test_tones_and_outlines_are_the_cut_outs(photo):
     np.testing.assert_array_equal(artist(photo), lay_on(drawn, mask, photo // 2))
 
 
-@pytest.mark.filterwarnings("ignore")  # Of SciPy, where counts are alike.
 def test_the_report_draws_what_is_laid_on_white(photo):
     mask = np.zeros((96, 96), np.float32)
     mask[20:80, 30:70] = 1

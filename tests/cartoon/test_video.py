@@ -64,7 +64,6 @@ def sound_of(path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.dts is not None]
 
 
-@pytest.mark.filterwarnings("ignore")  # Of SciPy, where counts are alike.
 @pytest.mark.parametrize("preset", ["report", "fine"])
 def test_frames_are_drawn_steadily(make_video, tmp_path, preset):
     path = make_video()
