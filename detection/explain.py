@@ -142,7 +142,7 @@ def load_network(name: str, size: tuple[int, int]) -> keras.Model:
             raise SettingsError(f"{name}: no such file")
         try:
             return keras.saving.load_model(name, compile=False)
-        except Exception as error:  # A damaged or hostile file raises a dozen kinds.
+        except Exception as error:  # A damaged file raises a dozen kinds.
             raise SettingsError(f"{name} cannot be loaded ({_one_line(error)})") from None
     if name.lower() not in _NETWORKS:
         known = ", ".join(_NETWORKS)

@@ -91,8 +91,7 @@ class Guard:
             folder_bytes: how much the folder may hold; an upload that might bring it beyond that,
                 together with those under way, is refused.
             hosts: names by which the server may be called; None for any. A server that listens
-                on loopback alone takes loopback's names alone: another site's name that has been
-                made to point here would else let that site's pages read everything.
+                on loopback alone takes loopback's names alone.
         """
         self.app = app
         self.folder = folder.resolve()

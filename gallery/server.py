@@ -175,7 +175,7 @@ def build_app(page: gr.Blocks, folder: Path, host: str = "127.0.0.1") -> fastapi
         theme=THEME,
         css_paths=[Path(__file__).parent / "style.css"],
     )
-    # Without it, Gradio takes any file that a request names, as it would before it is launched.
+    # As after `launch`, so that Gradio, too, judges the files that a request names.
     page.has_launched = True
     app.add_middleware(
         Guard,

@@ -348,7 +348,7 @@ def test_storages_that_are_not_there(file):
         assert "storage" in refusal(file)
 
 
-@pytest.mark.parametrize("key", ["../../outside", "/etc/passwd", "..", ""])
+@pytest.mark.parametrize("key", ["../../outside", "/outside", "..", ""])
 def test_names_lead_nowhere_but_into_the_archive(file, key):
     (file.parent / "outside").write_bytes(bytes(16))
     storage = Storage(np.ones(4, np.float32), key)

@@ -1,6 +1,5 @@
 """Pictures of every kind in, and out again."""
 
-import contextlib
 import io
 import os
 import struct
@@ -172,20 +171,12 @@ def test_a_file_without_permission_is_one_line(tmp_path):
     assert "cannot be read" in refusal(tmp_path / "secret.png")
 
 
-def test_damage_anywhere_is_an_image_error_or_a_picture(photo, capfd):
-    draw = np.random.default_rng(3)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    kinds = {"JPEG": {"exif": exif}, "PNG": {"exif": exif}, "TIFF": {}, "GIF": {}, "WEBP": {}}
-    for kind, options in kinds.items():
-        whole = encode(Image.fromarray(photo[:24, :32]), kind, **options)
-        for _ in range(60):
-            bad = bytearray(whole)
-            for place in draw.integers(0, min(len(bad), 200), 3):
-                bad[place] = draw.integers(256)
-            with contextlib.suppress(ImageError):
-                assert load_image(bytes(bad), max_pixels=10**6).shape[2] == 3
-    capfd.readouterr()  # libtiff comments on damage, past Python.
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP", "PPM"])
+def test_files_cut_anywhere_are_one_line(photo, kind):
+    whole = encode(Image.fromarray(photo[:24, :32]), kind)
+    assert load_image(whole).shape == (24, 32, 3)
+    for length in range(0, len(whole) - 40, 37):
+        assert "picture: " in refusal(whole[:length])
 
 
 # === Too large ===

@@ -241,7 +241,7 @@ def test_a_crowd_has_a_legend_instead():
     draw(np.zeros((480, 640, 3), np.uint8), found)
 
 
-def test_long_and_hostile_names_are_one_line():
+def test_long_and_odd_names_are_one_line():
     names = ["n" * 500, "two\nlines", "\x1b[31mred", "猫", ""]
     boxes = [(20, 60 + 180 * n, 120, 160 + 180 * n) for n in range(len(names))]
     found = detections(boxes, names)

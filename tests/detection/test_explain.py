@@ -199,7 +199,7 @@ def test_bad_usage_is_one_line(tmp_path, network, picture, error_line, flags, re
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_or_hostile_network_is_one_line(tmp_path, picture, error_line):
+def test_a_network_that_is_damaged_or_holds_code_is_one_line(tmp_path, picture, error_line):
     path = tmp_path / "bad.keras"
     path.write_text("no zip")
     assert run(tmp_path, picture, "--network", path) == 2

@@ -66,7 +66,7 @@ def test_without_a_picture_the_handler_gets_none():
 
 
 def test_pictures_within_the_request_are_refused():
-    for address in ("http://example.com/a.png", "data:image/png;base64,AAAA", "file:///etc/passwd"):
+    for address in ("http://example.com/a.png", "data:image/png;base64,AAAA", "file:///a.png"):
         with pytest.raises(gr.Error, match="upload the picture first"):
             Photo().preprocess(ImageData(url=address))
 

@@ -10,7 +10,14 @@ from PIL import Image
 from detection.annotations.coco import read_coco
 from detection.annotations.voc import read_voc
 
-LEADING_AWAY = ("../secret.png", "/etc/passwd", "..\\secret.png", "C:\\x.png", "link.png", "a\0b")
+LEADING_AWAY = (
+    "../secret.png",
+    "/elsewhere/a.png",
+    "..\\secret.png",
+    "C:\\x.png",
+    "link.png",
+    "a\0b",
+)
 
 PAGE = """<annotation><filename>a.png</filename><size><width>10</width><height>8</height></size>
 <object><name>person</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>6</xmax><ymax>7</ymax></bndbox>

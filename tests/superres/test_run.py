@@ -1,5 +1,6 @@
 """`python -m superres.run`: files in, files out, exit codes, one line for each mistake."""
 
+import importlib
 import io
 import json
 import sys
@@ -188,10 +189,12 @@ def test_bad_input_is_named_with_its_reason(files, error_line, name, content, me
     assert not list(files.glob("out/*"))
 
 
-def test_large_results_are_refused(files, error_line):
-    Image.new("1", (9000, 6000)).save(files / "photo.png")
+def test_large_results_are_refused(files, error_line, monkeypatch):
+    module = importlib.import_module("superres.upscale")
+    monkeypatch.setattr(module, "MAX_OUTPUT_PIXELS", 400)
+    Image.new("1", (9, 6)).save(files / "photo.png")
     assert run(files, "--scale", "3") == 1
-    assert "at scale 3 is 27000×18000, more than 400,000,000 pixels" in error_line()
+    assert "at scale 3 is 27×18, more than 400 pixels" in error_line()
 
 
 @pytest.mark.parametrize(
