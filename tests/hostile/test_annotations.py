@@ -114,9 +114,3 @@ def test_any_value_in_the_last_record_of_coco(folder, place, new):
     text = json.dumps(content)
     (folder / "a.json").write_text(text)
     check(folder, read_coco(folder / "a.json"))
-
-
-@pytest.mark.parametrize("key", ["images", "annotations"])
-def test_ids_that_come_twice(folder, key):
-    (folder / "a.json").write_text(json.dumps(COCO | {key: COCO[key] * 2}))
-    check(folder, read_coco(folder / "a.json"))

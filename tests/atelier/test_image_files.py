@@ -13,6 +13,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 
 from atelier import image_files, images
+from atelier.errors import ImageError
 from atelier.image_files import FORMATS, open_image
 from atelier.images import BYTES_A_PIXEL, load_image
 from detection.annotations import FaultError
@@ -28,6 +29,15 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def refusal(function, *arguments, **options) -> str:
+    """The one line with which a picture is refused."""
+    with pytest.raises(ImageError) as caught:
+        function(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable(), repr(text)
+    return text
 
 
 @pytest.fixture
@@ -49,7 +59,7 @@ def test_formats_on_the_list_are_read_whatever_their_suffix(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "JPEG2000", "PCX", "TGA"])
-def test_formats_that_are_not_on_the_list_are_refused(tmp_path, refusal, kind):
+def test_formats_that_are_not_on_the_list_are_refused(tmp_path, kind):
     data = encode(Image.new("RGB", (16, 16)), kind)
     (tmp_path / "x.png").write_bytes(data)
     said = refusal(load_image, tmp_path / "x.png")
@@ -59,19 +69,19 @@ def test_formats_that_are_not_on_the_list_are_refused(tmp_path, refusal, kind):
         picture_size(data)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path, refusal):
+def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     assert "cannot be read" in refusal(load_image, tmp_path / "pipe.png")
 
 
-def test_bytes_of_a_file_are_bounded(tmp_path, refusal, monkeypatch):
+def test_bytes_of_a_file_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "file_bound", lambda max_pixels: 10)
     (tmp_path / "x.png").write_bytes(bytes(20))
     assert "larger than 10 bytes" in refusal(load_image, tmp_path / "x.png")
 
 
 @pytest.mark.parametrize(("name", "bound"), [("_HEAD_READS", 5), ("_MORE_READS", -10)])
-def test_reads_of_a_file_are_bounded(refusal, monkeypatch, name, bound):
+def test_reads_of_a_file_are_bounded(monkeypatch, name, bound):
     texts = PngImagePlugin.PngInfo()
     for number in range(10):
         texts.add_text("Comment", f"number {number}")
@@ -84,20 +94,20 @@ def test_reads_of_a_file_are_bounded(refusal, monkeypatch, name, bound):
 # === Pixels ===
 
 
-def test_pixels_are_counted_before_they_are_decoded(refusal, monkeypatch):
+def test_pixels_are_counted_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
     said = refusal(load_image, encode(WIDE, "PNG"), max_pixels=7)
     assert said == "picture: 4×2 is more than 7 pixels"
 
 
-def test_scans_of_a_jpeg_are_bounded(refusal, monkeypatch):
+def test_scans_of_a_jpeg_are_bounded(monkeypatch):
     data = encode(WIDE, "JPEG", progressive=True)
     assert load_image(data).shape == (2, 4, 3)
     monkeypatch.setattr(images, "MAX_SCANS", 2)
     assert "scans, more than 2" in refusal(load_image, data)
 
 
-def test_tiles_of_a_tiff_are_bounded_like_pictures(refusal):
+def test_tiles_of_a_tiff_are_bounded_like_pictures():
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((9, 9, 3), np.uint8), tile=(16, 16), photometric="rgb")
     assert load_image(file.getvalue(), max_pixels=256).shape == (9, 9, 3)
@@ -151,7 +161,7 @@ def test_exif_data_of_an_avif_is_not_read(exif):
 
 @pytest.mark.parametrize("name", ["_TIFF_NUMBERS", "_TIFF_RATIONALS"])
 @pytest.mark.parametrize("options", [{}, {"big_tiff": True}], ids=["TIFF", "BigTIFF"])
-def test_values_of_a_tiffs_directory_are_bounded(refusal, monkeypatch, name, options):
+def test_values_of_a_tiffs_directory_are_bounded(monkeypatch, name, options):
     data = encode(WIDE, "TIFF", dpi=(72, 72), **options)
     assert load_image(data).shape == picture_size(data) + (3,) == (2, 4, 3)
     monkeypatch.setattr(image_files, name, 1)
@@ -161,7 +171,7 @@ def test_values_of_a_tiffs_directory_are_bounded(refusal, monkeypatch, name, opt
         picture_size(data)
 
 
-def test_values_of_a_tiff_larger_than_the_file_together_are_refused(refusal):
+def test_values_of_a_tiff_larger_than_the_file_together_are_refused():
     tags = {40001: b"x" * 200, 40002: b"y" * 4}
     data = bytearray(encode(WIDE, "TIFF", tiffinfo=tags))
     assert load_image(bytes(data)).shape == (2, 4, 3)

@@ -12,6 +12,15 @@ from atelier.errors import ImageError
 from atelier.movies import change_movie, from_rgb, open_movie, to_rgb
 
 
+def refusal(function, *arguments, **options) -> str:
+    """The one line with which a video is refused."""
+    with pytest.raises(ImageError) as caught:
+        function(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable(), repr(text)
+    return text
+
+
 def change(source, out):
     """Decodes and encodes all frames."""
     size = []
@@ -54,7 +63,7 @@ def stills(*sizes: tuple[int, int]) -> bytes:
 
 
 @pytest.mark.parametrize("sizes", [[(64, 48), (80, 60)], [(160, 120)] * 2], ids=["later", "first"])
-def test_pixels_of_frames_are_bounded(tmp_path, refusal, monkeypatch, sizes):
+def test_pixels_of_frames_are_bounded(tmp_path, monkeypatch, sizes):
     (tmp_path / "in.mp4").write_bytes(stills(*sizes))
     assert change(tmp_path / "in.mp4", tmp_path / "out.mp4").frames == len(sizes)
     (tmp_path / "out.mp4").unlink()
@@ -72,7 +81,7 @@ def test_frames_of_other_sizes_are_brought_to_the_first(tmp_path):
             assert np.asarray(to_rgb(frame)).shape == (48, 64, 3)
 
 
-def test_a_list_of_videos_is_no_video(tmp_path, refusal):
+def test_a_list_of_videos_is_no_video(tmp_path):
     (tmp_path / "a.mp4").write_bytes(movie("mp4", "libx264"))
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile a.mp4\n")
     assert "not a video" in refusal(change, tmp_path / "list.mp4", tmp_path / "out.mp4")
@@ -92,13 +101,13 @@ def test_files_alone_are_opened(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["http://localhost/a.mp4", "concat:a.mp4", "a.mp4\0"])
-def test_an_address_is_no_file(tmp_path, monkeypatch, refusal, name):
+def test_an_address_is_no_file(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.mp4").write_bytes(movie("mp4", "libx264"))
     assert refusal(change, name, tmp_path / "out.mp4").endswith("no such file")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path, refusal):
+def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.mp4")
     assert "a pipe or a device" in refusal(change, tmp_path / "a.mp4", tmp_path / "out.mp4")
 
