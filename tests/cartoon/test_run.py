@@ -16,7 +16,7 @@ from PIL import Image
 from atelier.errors import WeightsError
 from atelier.images import load_image, resize, sample, save_image
 from cartoon import CartoonConfig, CutOutConfig, cartoonize, cut_out, portray
-from cartoon.run import RunArguments, main
+from cartoon.run import main
 
 FIELDS = {"input", "output", "width", "height", "preset", "found", "segmenter", "seconds", "notes"}
 
@@ -487,16 +487,6 @@ def test_missing_weights_end_the_command(files, monkeypatch, error_line):
     monkeypatch.setattr("cartoon.person.embedded", missing)
     assert run(files) == 2
     assert "'person'" in error_line()
-
-
-def test_help_names_every_setting(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    said = capsys.readouterr().out
-    for name in RunArguments.__dataclass_fields__:
-        flag = name.replace("_", "-")
-        assert name == "inputs" or f"--{flag}" in said or f"--no-{flag}" in said
 
 
 PROGRAM = """

@@ -379,15 +379,6 @@ def test_missing_network_is_one_line(weights, tmp_path, photo, error_line):
     assert "holds no finished run" in error_line()
 
 
-def test_help_names_every_setting(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    said = capsys.readouterr().out
-    for name in RunArguments.__dataclass_fields__:
-        assert name == "inputs" or f"--{name.replace('_', '-')}" in said
-
-
 def test_ctrl_c_keeps_the_table_so_far(run_folder, interrupt, tmp_path):
     many, out = tmp_path / "many", tmp_path / "out"
     save_image(many / "0000.png", np.full((32, 32, 3), (230, 30, 30), np.uint8))

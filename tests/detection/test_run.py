@@ -21,7 +21,7 @@ from detection import predict
 from detection.annotations import read_dataset
 from detection.detections import Detections
 from detection.draw import draw
-from detection.run import RunArguments, crop_names, main
+from detection.run import crop_names, main
 
 FIELDS = {"input", "output", "width", "height", "objects", "model", "seconds", "notes"}
 CLASSES = ("red", "blue <&> thing")
@@ -574,16 +574,6 @@ def test_empty_folder_is_one_line(files, error_line):
     (files / "empty").mkdir()
     assert run(files, name="empty") == 2
     assert "no pictures in this folder" in error_line()
-
-
-def test_help_names_every_setting(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    said = capsys.readouterr().out
-    for name in RunArguments.__dataclass_fields__:
-        flag = name.replace("_", "-")
-        assert name == "inputs" or f"--{flag}" in said or f"--no-{flag}" in said
 
 
 PROGRAM = """

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from atelier.images import load_image, save_image
-from nst.run import RunArguments, main
+from nst.run import main
 
 ADAM = ("--optimizer", "adam", "--epsilon", "1e-8")
 QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
@@ -291,16 +291,6 @@ def test_vgg19_file_that_is_none_is_named(files, error_line):
     weights = files / "painting.png"
     assert run(files, "--features", "vgg19", "--vgg19-weights", weights) != 0
     assert str(weights) in error_line()
-
-
-def test_help_names_every_setting(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    said = capsys.readouterr().out
-    for name in RunArguments.__dataclass_fields__:
-        flag = name.replace("_", "-")
-        assert name == "inputs" or f"--{flag}" in said or f"--no-{flag}" in said
 
 
 def test_ctrl_c_keeps_the_picture_so_far(files, interrupt):

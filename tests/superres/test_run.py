@@ -12,7 +12,7 @@ from PIL import Image
 
 from atelier.errors import WeightsError
 from atelier.images import load_image, save_image
-from superres.run import RunArguments, main
+from superres.run import main
 from superres.upscale import upscale
 
 FIELDS = {"input", "output", "width", "height", "model", "scale", "seconds", "notes"}
@@ -242,15 +242,6 @@ def test_missing_weights_end_the_command(files, monkeypatch, error_line):
     monkeypatch.setattr(sys.modules["superres.upscale"], "load_network", missing)
     assert run(files, "--scale", "4") == 2
     assert "clean-x4" in error_line()
-
-
-def test_help_names_every_setting(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    said = capsys.readouterr().out
-    for name in RunArguments.__dataclass_fields__:
-        assert name == "inputs" or f"--{name.replace('_', '-')}" in said
 
 
 PROGRAM = """
