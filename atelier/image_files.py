@@ -26,8 +26,16 @@ bytes is added. Ordinary files stay far below."""
 _EXIF_BYTES = 2**16
 """The most EXIF data that is read: 64 KiB, which is what a segment of a JPEG file holds."""
 
-_TURNS = range(1, 9)
-"""EXIF's orientations."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings each of EXIF's orientations but the first upright."""
 
 _AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 """An item of EXIF data in an AVIF file's list of items (ISO/IEC 14496-12, section 8.11.6)."""
@@ -82,6 +90,12 @@ def orientation(image: Image.Image) -> int:
     except Exception:  # Damaged EXIF raises a dozen kinds, and is no reason to refuse a picture.
         return 1
     return turn if turn in _TURNS else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture with EXIF's orientation applied; a PNG must be decoded before."""
+    turn = orientation(image)
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
 class _Guarded:

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 
 from atelier.errors import ImageError, OutputError
 from atelier.files import atomic_path, files_below, read_bounded, write_stream
-from atelier.image_files import open_image, orientation
+from atelier.image_files import open_image, upright
 
 MAX_PIXELS = 100_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
@@ -38,17 +38,6 @@ MAX_SCANS = 50
 """The most scans that a progressive JPEG may have; ordinary ones have about ten."""
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What brings each of EXIF's orientations upright."""
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """TIFF's tags."""
@@ -249,8 +238,7 @@ def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:
 def _from_pil(image, name, alpha, background, grey, max_pixels) -> np.ndarray:
     _check_size(*image.size, name, max_pixels)
     image.load()
-    if (turn := orientation(image)) in _TURNS:
-        image = image.transpose(_TURNS[turn])
+    image = upright(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
