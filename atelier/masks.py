@@ -7,6 +7,8 @@ says how.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import os
 from pathlib import Path
 
@@ -36,7 +38,18 @@ _SHADES = 8
 """Values as near as this are shades of one, where values reach as far as white."""
 
 
-def read_labels(file: str | os.PathLike) -> np.ndarray:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labels:
+    """Which pixel belongs to what."""
+
+    values: np.ndarray
+    """int32 (H, W): 0 background, 1 … n the labels, `VOID`."""
+    instances: bool
+    """Whether each label is one object, as where values count 1, 2, 3, …; else a label may be of
+    several objects, each a region that hangs together."""
+
+
+def read_labels(file: str | os.PathLike) -> Labels:
     """Reads a mask as labels.
 
     Background is black or 0; where neither occurs, the colour that most of the border has. Each
@@ -47,9 +60,6 @@ def read_labels(file: str | os.PathLike) -> np.ndarray:
 
     Args:
         file: a picture of any kind; of an animation, its first frame.
-
-    Returns:
-        int32 (H, W): 0 background, 1 … n the labels, `VOID`.
 
     Raises:
         ImageError: missing, no picture, damaged, or larger than `MAX_PIXELS`.
@@ -66,21 +76,22 @@ def read_labels(file: str | os.PathLike) -> np.ndarray:
         raise
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
+    except Image.UnidentifiedImageError:
+        empty = os.path.getsize(file) == 0
+        what = "the file is empty" if empty else "not a picture in a format that can be read"
+        raise ImageError(f"{name}: {what}") from None
     except Exception as error:  # Pillow's decoders raise two dozen kinds on damaged files.
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise ImageError(f"{name}: the mask cannot be read ({reason})") from None
     return labels_of(values, indexed=indexed)
 
 
-def labels_of(values: np.ndarray, *, indexed: bool = False) -> np.ndarray:
+def labels_of(values: np.ndarray, *, indexed: bool = False) -> Labels:
     """Tells labels apart by their values; see `read_labels`.
 
     Args:
         values: grey values, integers (H, W) or (H, W, 1); or colours, uint8 (H, W, 3).
         indexed: whether the values are indices of a palette.
-
-    Returns:
-        int32 (H, W).
     """
     if values.ndim == 3 and np.ptp(values, axis=2).max(initial=0) == 0:
         values = values[..., 0]
@@ -104,9 +115,12 @@ def labels_of(values: np.ndarray, *, indexed: bool = False) -> np.ndarray:
     background = 0 if found[0] == 0 else np.bincount(_border(inverse)).argmax()
     kept = _meant(inverse, found, areas, void, background, colours)
     lookup = _nearest(found, kept, colours)
-    numbers = np.cumsum(kept & (np.arange(len(found)) != background) & ~void)
+    named = kept & (np.arange(len(found)) != background) & ~void
+    numbers = np.cumsum(named)
     labels = np.where(lookup == background, 0, np.where(void[lookup], VOID, numbers[lookup]))
-    return labels.astype(np.int32)[inverse]
+    count = np.count_nonzero(named)
+    instances = count > 1 and not colours and np.array_equal(found[named], np.arange(1, count + 1))
+    return Labels(labels.astype(np.int32)[inverse], bool(instances))
 
 
 def _values(image: Image.Image) -> tuple[np.ndarray, bool]:
@@ -150,7 +164,7 @@ def _meant(inverse, found, areas, void, background, colours) -> np.ndarray:
         solid[-1] = True
     if not colours:
         kept = np.flatnonzero(solid & ~void)
-        for lower, upper in zip(kept, kept[1:], strict=False):
+        for lower, upper in itertools.pairwise(kept):
             if found[upper] - found[lower] > _SHADES or found[-1] < 128:
                 continue
             if lower == background:

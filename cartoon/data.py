@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from atelier.errors import DataError, ImageError
 from atelier.images import READABLE, find_pictures, fit_size, load_image, resize
+from atelier.masks import read_labels
 from cartoon.teachers import Teacher
 
 LONGEST = 512
@@ -77,7 +78,7 @@ def read_pair(image: Path, mask: Path) -> Photo:
         DataError: one cannot be read, or their aspects are those of different pictures.
     """
     try:
-        photo, drawn = load_image(image), load_image(mask)[..., 0]
+        photo, drawn = load_image(image), read_labels(mask).values > 0
     except ImageError as error:
         raise DataError(str(error)) from None
     (height, width), (rows, columns) = photo.shape[:2], drawn.shape
@@ -85,19 +86,26 @@ def read_pair(image: Path, mask: Path) -> Photo:
         raise DataError(
             f"{mask} has {columns}×{rows} pixels and its photo {width}×{height}: another's mask?"
         )
+    drawn = 255 * drawn.astype(np.uint8)
     if drawn.shape != photo.shape[:2]:
         drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_NEAREST)
-    return Photo(photo, np.where(drawn > 127, np.uint8(255), np.uint8(0)))
+    return Photo(photo, drawn)
 
 
 def read_for_training(pairs: Sequence[tuple[Path, Path]]) -> list[Photo]:
-    """Photos with masks, shrunk; specks of noise in masks are filled."""
+    """Photos with masks, shrunk; specks of noise in masks are filled.
+
+    Raises:
+        DataError: one cannot be read, or there is nobody in any of the masks.
+    """
     photos = []
     for image, mask in pairs:
         photo = read_pair(image, mask)
         size = _shrunk(photo.image.shape)
         drawn = cv2.resize(photo.mask, size[::-1], interpolation=cv2.INTER_AREA)
         photos.append(Photo(resize(photo.image, size), cv2.medianBlur(drawn, 5)))
+    if not any(photo.mask.any() for photo in photos):
+        raise DataError(f"{pairs[0][1].parent}: nobody is in any of the {len(pairs)} masks")
     return photos
 
 

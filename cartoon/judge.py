@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from atelier import cli
-from atelier.errors import SettingsError
+from atelier.errors import DataError, SettingsError
 from cartoon import data, matting, person
 from cartoon.losses import intersection_over_union
 from cartoon.person import PersonNetwork
@@ -46,14 +46,17 @@ def mean_iou(
         pairs: photos and masks, as `cartoon.data.find_pairs` gives them; read one at a time.
 
     Raises:
-        DataError: one of them cannot be read.
+        DataError: one of them cannot be read, or there is nobody in any of the masks.
     """
-    scores = {name: [] for name in segmenters}
+    scores, anybody = {name: [] for name in segmenters}, False
     for pair in pairs:
         photo = data.read_pair(*pair)
+        anybody |= bool(photo.mask.any())
         for name, segmenter in segmenters.items():
             found = segmenter(photo.image) > 0.5
             scores[name].append(intersection_over_union(found, photo.mask > 127))
+    if not anybody:
+        raise DataError(f"nobody is in any of the {len(pairs)} masks")
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 

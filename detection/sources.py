@@ -8,7 +8,7 @@ from typing import Literal
 
 from atelier import cli
 from atelier.errors import DataError
-from detection.annotations import Dataset, join, keep_classes, read_dataset
+from detection.annotations import Dataset, join, keep_classes, plain, read_dataset
 from detection.annotations.coco import read_coco
 from detection.annotations.masks import is_masks, read_masks
 from detection.annotations.voc import read_voc
@@ -55,11 +55,17 @@ class DataConfig:
             split: instead of the settings' own.
 
         Raises:
-            DataError: as `read_dataset`.
+            DataError: as `read_dataset`; or there is not one object.
         """
         if not self.data:
             raise DataError("--data names no data set")
-        return join([self._read(source, split or self.split) for source in self.data])
+        dataset = join([self._read(source, split or self.split) for source in self.data])
+        if all(item.crowd.all() for item in dataset.items):
+            raise DataError(
+                f"{dataset.name}: none of the {len(dataset)} pictures shows an object of the "
+                f"classes {', '.join(map(plain, dataset.classes))}"
+            )
+        return dataset
 
     def _read(self, source: str, split: str | None) -> Dataset:
         if self.format == "auto" and is_masks(source):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import cv2
 import numpy as np
 
 from atelier.errors import AtelierError, DataError
-from atelier.images import READABLE, load_image
+from atelier.images import READABLE
+from atelier.masks import Labels, read_labels
 from detection.annotations.collector import Collector, FaultError, Found
 from detection.annotations.dataset import Dataset
 from detection.annotations.places import picture_size
@@ -43,8 +45,9 @@ def read_masks(
 ) -> Dataset:
     """Reads a folder with `images/` and `masks/`, names alike.
 
-    White in a mask is an object; what hangs together is one. Two people arm in arm would share a
-    box: photos with such are named in `groups`.
+    What the values of a mask mean is found out by `atelier.masks.read_labels`. Where they number
+    objects, 1, 2, 3 …, each number is one object; else what hangs together is one. Two people arm
+    in arm would then share a box: photos with such are named in `groups`.
 
     Args:
         folder: with the two folders.
@@ -72,9 +75,11 @@ def read_masks(
             size = picture_size(file)
             if file.stem not in masks:
                 raise FaultError(f"there is no mask masks/{plain(file.stem)}.*")
+            labels = read_objects(masks[file.stem], size)
+            ignored = file.stem in groups and not labels.instances
             founds = [
-                Found(described(number, label), label, box, crowd or file.stem in groups)
-                for number, (box, crowd) in enumerate(parts(read_mask(masks[file.stem], size)), 1)
+                Found(described(number, label), label, box, crowd or ignored)
+                for number, (box, crowd) in enumerate(objects(labels), 1)
             ]
             collector.add(f"masks/{masks[file.stem].name}", file.name, file, size, founds)
     return collector.dataset()
@@ -91,22 +96,46 @@ def mask_files(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in (folder / "masks").iterdir() if _is_picture(file)}
 
 
-def read_mask(file: Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask, bool (H, W), at the size of its photo.
+def read_objects(file: Path, size: tuple[int, int]) -> Labels:
+    """Reads a mask at the size of its photo.
 
     Raises:
         FaultError: it cannot be read, or its aspect is that of another picture.
     """
     try:
-        drawn = load_image(file)[..., 0]
+        labels = read_labels(file)
     except AtelierError as error:
         raise FaultError(str(error)) from None
-    (height, width), (rows, columns) = size, drawn.shape
+    (height, width), (rows, columns) = size, labels.values.shape
     if abs(rows * width - columns * height) > MISFIT * rows * width + max(width, height):
         raise FaultError(f"its mask has {columns}×{rows} pixels, and it {width}×{height}")
-    if drawn.shape != tuple(size):
-        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_NEAREST)
-    return drawn > 127
+    if (rows, columns) == tuple(size):
+        return labels
+    resized = cv2.resize(labels.values, (width, height), interpolation=cv2.INTER_NEAREST)
+    return dataclasses.replace(labels, values=resized)
+
+
+def read_mask(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """Reads where any object is, bool (H, W), at the size of the mask's photo.
+
+    Raises:
+        FaultError: as `read_objects`.
+    """
+    return read_objects(file, size).values > 0
+
+
+def objects(labels: Labels) -> list[tuple[np.ndarray, bool]]:
+    """The boxes, float (4,), around the objects, and whether one is but a speck."""
+    found = []
+    for label in range(1, labels.values.max(initial=0) + 1):
+        mask = labels.values == label
+        if not labels.instances:
+            found += parts(mask)
+        elif (area := np.count_nonzero(mask)) >= SPECK * mask.size:
+            left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+            box = np.array((left, top, left + width, top + height), float)
+            found.append((box, bool(area < SMALLEST * mask.size)))
+    return found
 
 
 def parts(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:

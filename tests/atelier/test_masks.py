@@ -1,7 +1,5 @@
 """Masks as tools write them: what their values mean."""
 
-import io
-
 import cv2
 import numpy as np
 import pytest
@@ -29,7 +27,7 @@ def read(tmp_path):
 
     def saved(image: Image.Image, suffix: str = ".png", **options) -> np.ndarray:
         image.save(tmp_path / f"mask{suffix}", **options)
-        return read_labels(tmp_path / f"mask{suffix}")
+        return read_labels(tmp_path / f"mask{suffix}").values
 
     return saved
 
@@ -61,6 +59,14 @@ def test_black_and_white_of_one_bit(drawn, read):
 def test_several_values_are_several_objects(drawn, read, values):
     kind = np.uint16 if max(values) > 255 else np.uint8
     np.testing.assert_array_equal(read(Image.fromarray(np.array((0, *values), kind)[drawn])), drawn)
+
+
+@pytest.mark.parametrize(
+    ("values", "instances"),
+    [((0, 1, 2), True), ((0, 1, 1), False), ((0, 255, 255), False), ((0, 9, 15), False)],
+)
+def test_numbers_from_1_are_instances(drawn, values, instances):
+    assert labels_of(np.array(values)[drawn]).instances is instances
 
 
 def test_small_instances_among_large_ones_count(drawn, read):
@@ -169,13 +175,13 @@ def test_transparency_is_the_mask_where_nothing_else_differs(drawn, read):
 
 
 def test_numbers_without_0_have_the_borders_as_background(drawn):
-    found = labels_of(np.array([2, 1, 3])[drawn])
+    found = labels_of(np.array([2, 1, 3])[drawn]).values
     np.testing.assert_array_equal(found, np.array([0, 1, 2])[drawn])
 
 
 def test_nothing_and_all():
-    assert not labels_of(np.zeros((9, 9), np.uint8)).any()
-    assert not labels_of(np.zeros((9, 9, 3), np.uint8)).any()
+    assert not labels_of(np.zeros((9, 9), np.uint8)).values.any()
+    assert not labels_of(np.zeros((9, 9, 3), np.uint8)).values.any()
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -186,7 +192,7 @@ def test_a_turned_mask_is_read_upright(drawn, tmp_path, turn):
     image.save(tmp_path / "m.png", exif=exif)
     with Image.open(tmp_path / "m.png") as saved:
         expected = np.asarray(ImageOps.exif_transpose(saved)) > 0
-    np.testing.assert_array_equal(read_labels(tmp_path / "m.png"), expected)
+    np.testing.assert_array_equal(read_labels(tmp_path / "m.png").values, expected)
 
 
 def test_a_photo_is_no_hang(read):
@@ -198,11 +204,13 @@ def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match=r"none\.png: no such file$"):
         read_labels(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ImageError, match="the mask cannot be read"):
+    with pytest.raises(ImageError, match="not a picture in a format that can be read"):
         read_labels(tmp_path / "text.png")
-    file = io.BytesIO()
-    Image.new("L", (9, 9)).save(file, "PNG")
-    (tmp_path / "m.png").write_bytes(file.getvalue())
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "m.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "m.png").read_bytes()[:80])
+    with pytest.raises(ImageError, match="the mask cannot be read"):
+        read_labels(tmp_path / "cut.png")
     monkeypatch.setattr("atelier.masks.MAX_PIXELS", 80)
     with pytest.raises(ImageError, match=r"m\.png: 9×9, more than 80 pixels"):
         read_labels(tmp_path / "m.png")

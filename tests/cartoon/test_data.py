@@ -15,6 +15,7 @@ from cartoon.data import (
     sample,
     split,
 )
+from cartoon.judge import mean_iou
 
 
 def test_pairs_come_in_the_order_of_their_names(people):
@@ -52,6 +53,27 @@ def test_a_mask_is_brought_to_its_photos_size(photo, tmp_path, size):
     assert set(np.unique(pair.mask)) == {0, 255}
     assert (pair.mask[:46] == 255).all()
     assert (pair.mask[50:] == 0).all()
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 1, 2)])
+def test_whoever_a_mask_shows_is_a_person(photo, tmp_path, values):
+    mask = np.zeros((96, 96), np.uint8)
+    mask[20:80, 20:50], mask[20:80, 50:80] = values[1], values[-1]
+    save_image(tmp_path / "photo.png", photo)
+    save_image(tmp_path / "mask.png", mask)
+    expected = np.where(mask > 0, 255, 0)
+    found = read_pair(tmp_path / "photo.png", tmp_path / "mask.png")
+    np.testing.assert_array_equal(found.mask, expected)
+
+
+def test_masks_of_nobody_are_an_error(photo, tmp_path):
+    for part, image in (("images", photo), ("masks", np.zeros((96, 96), np.uint8))):
+        save_image(tmp_path / part / "a.png", image)
+    pairs = find_pairs(tmp_path)
+    with pytest.raises(DataError, match="nobody is in any of the 1 masks"):
+        read_for_training(pairs)
+    with pytest.raises(DataError, match="nobody is in any of the 1 masks"):
+        mean_iou({}, pairs)
 
 
 def test_another_photos_mask_is_refused(photo, tmp_path):

@@ -7,6 +7,7 @@ from atelier.errors import DataError
 from atelier.images import save_image
 from detection.annotations import FaultError, read_dataset
 from detection.annotations.masks import is_masks, parts, read_mask, read_masks
+from detection.sources import DataConfig
 
 
 def mask(*rectangles, size=(100, 100)) -> np.ndarray:
@@ -127,3 +128,38 @@ def test_no_such_folder_is_one_line(tmp_path):
     assert not is_masks(tmp_path / "none")
     with pytest.raises(DataError, match="none must hold the folders images/ and masks/"):
         read_masks(tmp_path / "none")
+
+
+def test_a_mask_of_0_and_1_shows_its_object(tmp_path):
+    put(tmp_path, "a", mask((60, 10, 90, 80)) // 255)
+    (item,) = read_masks(tmp_path).items
+    np.testing.assert_array_equal(item.boxes, [[60, 10, 90, 80]])
+
+
+def test_a_mask_that_numbers_its_objects_shows_each(tmp_path):
+    """The second object lies in two parts, and touches the first."""
+    drawn = mask((10, 10, 40, 60)) // 255
+    drawn[20:50, 40:60] = 2
+    drawn[20:50, 70:90] = 2
+    put(tmp_path, "a", drawn)
+    (item,) = read_masks(tmp_path, groups=("a",)).items
+    np.testing.assert_array_equal(item.boxes, [[10, 10, 40, 60], [40, 20, 90, 50]])
+    assert not item.crowd.any()
+
+
+def test_colours_tell_objects_apart_that_touch(tmp_path):
+    drawn = np.zeros((100, 100, 3), np.uint8)
+    drawn[10:60, 10:40] = 200, 0, 0
+    drawn[20:50, 40:60] = 0, 200, 0
+    drawn[70:90, 70:90] = 0, 200, 0
+    put(tmp_path, "a", drawn)
+    (item,) = read_masks(tmp_path).items
+    boxes = sorted(map(tuple, item.boxes.tolist()))
+    assert boxes == [(10, 10, 40, 60), (40, 20, 60, 50), (70, 70, 90, 90)]
+
+
+def test_data_without_one_object_is_an_error(tmp_path):
+    put(tmp_path / "set", "a", mask())
+    put(tmp_path / "set", "b", mask((5, 5, 8, 8)))  # A speck.
+    with pytest.raises(DataError, match="none of the 2 pictures shows an object of the classes"):
+        DataConfig(data=(str(tmp_path / "set"),)).read()
