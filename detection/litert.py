@@ -27,6 +27,7 @@ from detection import boxes as box_ops
 from detection.faster_rcnn import SMALLEST, FasterRCNN
 from detection.fixed import Fixed, Size
 from detection.nms import float_threshold
+from detection.roi import bilinear, samples_along
 
 Kind = Literal["float32", "float16", "int8"]
 
@@ -169,24 +170,10 @@ def roi_align_levels(maps, boxes, strides, output_size: int, sampling_ratio: int
     samples = output_size * sampling_ratio
 
     def along(axis, lengths):
-        """Of each sample along an axis the positions before and after it, and their weights."""
-        last = tf.gather(np.float32(lengths), levels)[:, None] - 1
-        parts = (np.arange(samples, dtype=np.float32) + 0.5) / samples
-        at = boxes[:, axis, None] + sides[:, axis, None] * parts
-        # Up to one position off the map its border counts, further off nothing does.
-        inside = tf.cast((at >= -1) & (at <= last + 1), tf.float32)
-        at = tf.clip_by_value(at, 0.0, last)
-        before = tf.floor(at)
-        after = tf.minimum(before + 1, last)
-        part = at - before
-        positions = [tf.cast(place, tf.int32) for place in (before, after)]
-        return list(zip(positions, (inside * (1 - part), inside * part), strict=True))
+        lengths = tf.gather(np.float32(lengths), levels)[:, None]
+        return samples_along(boxes[:, axis], sides[:, axis], samples, lengths)
 
     width = tf.gather(np.int32(widths), levels)[:, None, None]
     start = tf.gather(starts, levels)[:, None, None]
-    total = 0.0
-    for y, weight_y in along(1, heights):
-        for x, weight_x in along(0, widths):
-            rows = tf.gather(table, start + y[:, :, None] * width + x[:, None])
-            total += rows * (weight_y[:, :, None] * weight_x[:, None])[..., None]
-    return tf.nn.avg_pool2d(total, sampling_ratio, sampling_ratio, "VALID")
+    sampled = bilinear(table, start, width, along(1, heights), along(0, widths))
+    return tf.nn.avg_pool2d(sampled, sampling_ratio, sampling_ratio, "VALID")

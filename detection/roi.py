@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from detection.boxes import area
 
 LONGEST_MAP = 127
 """Positions each way of maps whose size is not static: pictures of 2,032 pixels at stride 16."""
+
+DENSE_MAP = 2**13
+"""Positions of maps up to which RoIAlign's gradient is a product of matrices."""
 
 
 def roi_pool(features, boxes, spatial_scale: float, output_size: int = 7) -> tf.Tensor:
@@ -156,7 +160,48 @@ def roi_align_levels(
 
 
 def _align_by_crops(features, pictures, corner, sides, output_size, sampling_ratio):
-    """RoIAlign of boxes (B, …) with a fixed number of samples: bilinear crops, then their means."""
+    """RoIAlign of boxes (B, …) with a fixed number of samples: bilinear crops, then their means.
+
+    TensorFlow's gradient of the crops by the picture adds from several threads to the same numbers
+    and loses some; on a GPU `tf.config.experimental.enable_op_determinism` refuses it. So this has
+    a gradient of its own, whose sums have one order.
+
+    Args:
+        features: float32 (N, H, W, C).
+        pictures: int32 (B,), ascending: the picture of each box.
+        corner, sides: float32 (B, 2), x y and width height in positions of the map.
+    """
+    shape, samples = tf.shape(features), output_size * sampling_ratio
+
+    def along(corner, sides, axis):
+        return samples_along(corner[:, axis], sides[:, axis], samples, shape[2 - axis])
+
+    @tf.custom_gradient
+    def align(features, corner, sides):
+        def gradient(upstream):
+            ys, xs = (along(corner, sides, axis) for axis in (1, 0))
+            spread = (upstream / sampling_ratio**2, pictures, ys, xs, shape)
+            by_features = tf.cond(
+                shape[1] * shape[2] <= DENSE_MAP,
+                lambda: _spread_by_products(*spread),
+                lambda: _spread_by_scatter(*spread),
+            )
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch((corner, sides))
+                ys, xs = (along(corner, sides, axis) for axis in (1, 0))
+                table = tf.reshape(features, (-1, features.shape[-1]))
+                start = (pictures * shape[1] * shape[2])[:, None, None]
+                sampled = bilinear(table, start, shape[2], ys, xs)
+                pooled = tf.nn.avg_pool2d(sampled, sampling_ratio, sampling_ratio, "VALID")
+            return by_features, *tape.gradient(pooled, (corner, sides), upstream)
+
+        return _crop(features, pictures, corner, sides, output_size, sampling_ratio), gradient
+
+    return align(features, corner, sides)
+
+
+def _crop(features, pictures, corner, sides, output_size, sampling_ratio):
+    """The values of `_align_by_crops`."""
     # With one position of border repeated, and 0 beyond it, crops are sampled as torchvision's.
     padded = tf.concat([features[:, :1], features, features[:, -1:]], axis=1)
     padded = tf.concat([padded[:, :, :1], padded, padded[:, :, -1:]], axis=2)
@@ -171,6 +216,103 @@ def _align_by_crops(features, pictures, corner, sides, output_size, sampling_rat
     if sampling_ratio > 1:
         sampled = tf.nn.avg_pool2d(sampled, sampling_ratio, sampling_ratio, "VALID")
     return sampled
+
+
+def samples_along(start, side, count: int, length) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The two positions of a map between which each sample along one axis lies, and their weights.
+
+    Args:
+        start, side: float32 (B,), of each box in positions of the map.
+        count: S, samples of each box.
+        length: positions of the axis, a number, or (B, 1) with one for each box.
+
+    Returns:
+        (position, weight) for the position before and for the one after: int32 and float32 (B, S).
+        Weights add up to 1, and to 0 for samples more than one position off the map.
+    """
+    last = tf.cast(length, tf.float32) - 1
+    parts = (np.arange(count, dtype=np.float32) + 0.5) / count
+    at = start[:, None] + side[:, None] * parts
+    # Up to one position off the map its border counts, further off nothing does.
+    inside = tf.cast((at >= -1) & (at <= last + 1), tf.float32)
+    at = tf.clip_by_value(at, 0.0, last)
+    before = tf.floor(at)
+    after = tf.minimum(before + 1, last)
+    part = at - before
+    positions = [tf.cast(place, tf.int32) for place in (before, after)]
+    return list(zip(positions, (inside * (1 - part), inside * part), strict=True))
+
+
+def bilinear(table, start, width, ys, xs) -> tf.Tensor:
+    """Bilinear samples of maps that lie one after the other in a table.
+
+    Args:
+        table: float32 (P, C), a row a position.
+        start: int32, broadcast to (B, 1, 1): the row at which the map of each box begins.
+        width: int32, likewise: positions in a row of the map.
+        ys, xs: as of `samples_along`.
+
+    Returns:
+        float32 (B, S, S, C).
+    """
+    total = 0.0
+    for y, weight_y in ys:
+        for x, weight_x in xs:
+            rows = tf.gather(table, start + y[:, :, None] * width + x[:, None])
+            total += rows * (weight_y[:, :, None] * weight_x[:, None])[..., None]
+    return total
+
+
+def _spread_by_products(upstream, pictures, ys, xs, shape):
+    """What samples add to the features, as products of matrices: fast on small maps.
+
+    Args:
+        upstream: (B, output_size, output_size, C), the gradient of one sample of each bin.
+        pictures: int32 (B,), ascending.
+        ys, xs: as of `samples_along`.
+        shape: N H W C.
+
+    Returns:
+        float32 (N, H, W, C).
+    """
+    batch, height, width, channels = tf.unstack(shape)
+    # Boxes by picture, (N, R), with weights of 0 where a picture has fewer than others.
+    counts = tf.reduce_sum(tf.cast(pictures[:, None] == tf.range(batch), tf.int32), axis=0)
+    place = tf.range(tf.reduce_max(counts))
+    boxes = tf.minimum(tf.cumsum(counts, exclusive=True)[:, None] + place, tf.size(pictures) - 1)
+    present = tf.cast(place < counts[:, None], tf.float32)[..., None, None]
+
+    bins = upstream.shape[1]
+    weights_y = tf.gather(_dense_weights(ys, bins, height), boxes) * present
+    weights_x = tf.gather(_dense_weights(xs, bins, width), boxes)
+    rows = tf.matmul(weights_x[:, :, None], tf.gather(upstream, boxes), transpose_a=True)
+    rows = tf.reshape(rows, (batch, -1, width * channels))
+    weights_y = tf.reshape(weights_y, (batch, -1, height))
+    return tf.reshape(tf.matmul(weights_y, rows, transpose_a=True), shape)
+
+
+def _dense_weights(samples, bins, size):
+    """How much each position along one axis counts in each bin: (B, bins, size)."""
+    weights = 0.0
+    for position, weight in samples:
+        by_bin = (-1, bins, position.shape[1] // bins, 1)
+        at, weight = tf.reshape(position, by_bin), tf.reshape(weight, by_bin)
+        weights += tf.reduce_sum(tf.where(at == tf.range(size), weight, 0.0), axis=2)
+    return weights
+
+
+def _spread_by_scatter(upstream, pictures, ys, xs, shape):
+    """`_spread_by_products`, sample by sample: the time does not depend on the size of the map."""
+    repeats = ys[0][0].shape[1] // upstream.shape[1]
+    upstream = tf.repeat(tf.repeat(upstream, repeats, axis=1), repeats, axis=2)
+    start = (pictures * shape[1] * shape[2])[:, None, None]
+    table = tf.zeros((shape[0] * shape[1] * shape[2], shape[3]))
+    for y, weight_y in ys:
+        for x, weight_x in xs:
+            rows = start + y[:, :, None] * shape[2] + x[:, None]
+            weights = weight_y[:, :, None] * weight_x[:, None]
+            table = tf.tensor_scatter_nd_add(table, rows[..., None], upstream * weights[..., None])
+    return tf.reshape(table, shape)
 
 
 def _align_by_weights(features, corner, sides, output_size):

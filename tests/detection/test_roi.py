@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detection import roi
+from detection import litert, roi
 
 # A map of 4×4 positions of one channel, 0 to 15 row by row, and the box around all of it.
 COUNTING = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
@@ -115,10 +115,59 @@ def align_sum(features, boxes, sampling_ratio):
     return tf.reduce_sum(aligned * tf.constant(weights, tf.float32))
 
 
+@pytest.fixture(params=["products", "scatter"])
+def spread(request, monkeypatch):
+    """Each way of adding up RoIAlign's gradient."""
+    monkeypatch.setattr(roi, "DENSE_MAP", {"products": 2**13, "scatter": 0}[request.param])
+
+
+@pytest.mark.usefixtures("spread")
+def test_align_gradient_adds_up_all_of_many_boxes():
+    # Samples lie halfway between positions or on them: the sums are exact in any order.
+    count = 8192
+
+    @tf.function
+    def gradient(boxes):
+        features = tf.zeros((1, 12, 12, 8))
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            total = tf.reduce_sum(roi.roi_align(features, boxes, 1.0))
+        return tape.gradient(total, features)
+
+    box = tf.constant([[[1.0, 1, 8, 8]]])
+    expected = count * gradient(box).numpy()
+    assert expected.sum() == count * 7 * 7 * 8
+    for _ in range(5):
+        np.testing.assert_array_equal(gradient(tf.repeat(box, count, axis=1)), expected)
+
+
+@pytest.mark.usefixtures("spread")
+def test_align_gradient_goes_to_the_picture_and_the_level_of_each_box(rng):
+    """Against the gradient that TensorFlow derives of gathers, picture by picture."""
+    maps = [tf.constant(rng.normal(size=(3, side, side, 2)), tf.float32) for side in (24, 12)]
+    boxes = np.float32([[[3, 9, 83, 89], [20, 5, 190, 175], [0, 0, 30, 30]]] * 3)
+    boxes[2, 1:] = 0  # The first level alone is pooled from in this picture.
+    upstream = tf.constant(rng.normal(size=(3, 3, 7, 7, 2)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        total = tf.reduce_sum(roi.roi_align_levels(maps, boxes, (8, 16)) * upstream)
+    gradients = tape.gradient(total, maps)
+    assert not gradients[1][2].numpy().any()
+    for picture in range(3):
+        own = [level[picture : picture + 1] for level in maps]
+        with tf.GradientTape() as tape:
+            tape.watch(own)
+            pooled = litert.roi_align_levels(own, tf.constant(boxes[picture]), (8, 16), 7, 2)
+            total = tf.reduce_sum(pooled * upstream[picture])
+        for gradient, expected in zip(gradients, tape.gradient(total, own), strict=True):
+            np.testing.assert_allclose(gradient[picture], expected[0], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name",
     ["pool"] + [f"align_{options}" for options in ("2_0", "2_1", "1_0", "3_1", "-1_0", "-1_1")],
 )
+@pytest.mark.usefixtures("spread")
 def test_equal_to_torchvision_with_gradients(torchvision_units, name):
     units = torchvision_units["roi"]
 
