@@ -1,8 +1,8 @@
-"""Batches of any size on a Ray cluster: each input once, whatever workers or the command die of.
+"""Batches of any size on a Ray cluster: each input once, even if workers or the command are killed.
 
-Inputs go in blocks to workers, which load a model once and do one input after the other. A line in
-the block's journal follows each result, so that who is given a dead worker's block does only the
-rest; `atelier.manifest` keeps what was done from one run of the command to the next.
+Inputs go in blocks to workers, which load a model once and do one input after the other. A record
+follows each result (`atelier.records`), so that who is given a dead worker's block does only the
+rest.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import dataclasses
 import functools
 import os
 import socket
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from tqdm import tqdm
-
-from atelier import cli, errors
+from atelier import errors, jobs
 from atelier.cluster import check_address, connected, count_room
-from atelier.errors import AtelierError, ImageError, OutputError, SettingsError
-from atelier.files import refuse_existing
+from atelier.errors import AtelierError, SettingsError
+from atelier.failures import Failure
+from atelier.files import locked
 from atelier.images import READABLE
-from atelier.manifest import Journal, Manifest
+from atelier.jobs import Job, OnEnd, Outcome, Place, Work, do
+from atelier.ledger import Ledger
 from atelier.movies import VIDEOS
 from atelier.pool import map_rows
 
@@ -34,44 +33,6 @@ BLOCK = 64
 ATTEMPTS = 3
 """Times that an input may take its worker's life; and workers that may die as they load the model,
 for each that the cluster has room for, before one has loaded it."""
-
-NEUTRAL = frozenset({"inputs", "out", "cluster", "worker_cpus", "worker_gpus", "overwrite", "json"})
-"""Settings of a command that shape no result."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """An input, and where its results go."""
-
-    item: cli.Input
-    path: Path | None
-    """Of its result; where that is, the job is done. None for jobs without one."""
-    others: tuple[Path, ...] = ()
-    """What else it may write, files and folders."""
-
-    def refuse_existing(self, overwrite: bool) -> None:
-        """Raises `OutputError` if a result exists and may not be overwritten."""
-        for path in filter(None, (self.path, *self.others)):
-            refuse_existing(path, overwrite)
-
-
-class Outcome(NamedTuple):
-    """What became of a job that went well."""
-
-    record: dict
-    """What --json prints; `input` is the item's name."""
-    line: str
-    """What a user is told."""
-
-    def tell(self, *, json: bool) -> None:
-        """Tells of it, with or without the record."""
-        if json:
-            cli.print_json(self.record)
-        cli.say(self.line)
-
-
-Work = Callable[[Iterable[Job], bool], Iterator[tuple[Job, Outcome | AtelierError]]]
-"""(jobs, overwrite): does jobs as it takes them, and gives each with what became of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,135 +67,56 @@ class ClusterSettings:
         if self.out.suffix.lower() in (*READABLE, *VIDEOS) and not self.out.is_dir():
             raise SettingsError(f"--cluster takes a folder for --out, not the file {self.out}")
 
-
-def one_by_one(work: Callable[[Job, bool], Outcome]) -> Work:
-    """Makes a `Work` of a function that does one job.
-
-    A fault of the program's own counts as that job's: the others need not wait until it is mended.
-    """
-
-    def work_through(jobs, overwrite):
-        for job in jobs:
-            try:
-                outcome = work(job, overwrite)
-            except Exception as error:
-                outcome = as_failure(error)
-            yield job, outcome
-
-    return work_through
-
-
-def as_failure(error: Exception) -> AtelierError:
-    """The reason for which one input failed; what is wrong for all is raised instead."""
-    if isinstance(error, (ImageError, OutputError)):
-        return error
-    if isinstance(error, AtelierError):
-        raise error
-    return ImageError(f"a fault of the program: {type(error).__name__}: {error}")
+    @property
+    def place(self) -> Place:
+        """Where inputs are done."""
+        return jobs.here if self.cluster is None else functools.partial(on_cluster, self)
 
 
 # === The command's side ===
 
 
-def run(
-    jobs: Sequence[Job],
-    factory: Callable[[], Work],
+def on_cluster(
     arguments: ClusterSettings,
-    *,
-    command: str,
-    tell: Callable[[Outcome], object] | None = None,
-    at_end: Callable[[Manifest], object] | None = None,
-    tables: Collection[Path] = (),
-    afterwards: Collection[str] = (),
-) -> int:
-    """Does on a cluster what jobs of an earlier run of the same command have left to do.
+    left: Sequence[Job],
+    factory: Callable[[], Work],
+    ledger: Ledger,
+    on_end: OnEnd,
+    on_known: OnEnd,
+) -> None:
+    """Does jobs on a cluster: an `atelier.jobs.Place`.
 
-    It holds the jobs in memory, about 2 KB each with all that a command knows of its inputs, and
+    The command holds the jobs in memory, about 2 KB each with all that it knows of its inputs, and
     no picture. Workers hold a model each, and the picture (or batch) in their hands.
 
-    Args:
-        jobs: of the command. Of those with one name, the last counts.
-        factory: makes what does jobs; called once in each worker.
-        arguments: the command's settings, a dataclass with those of `ClusterSettings`, and with
-            inputs, out, overwrite and json.
-        command: its name; a folder holds results of one command.
-        tell: called with each job's outcome as it comes, instead of `Outcome.tell`.
-        at_end: writes what is made of all records, `tables`; called after Ctrl-C, too.
-        tables: files that `at_end` writes.
-        afterwards: settings that shape them alone.
-
-    Returns:
-        The exit code: 0 all done, 1 some failed.
-
     Raises:
-        AtelierError: what is wrong for all jobs, or with the cluster; what was finished is kept.
+        AtelierError: what is wrong for all jobs, or with the cluster; another command on a cluster
+            has the folder; what was finished is kept.
         KeyboardInterrupt: likewise.
     """
-    jobs = {job.item.name: job for job in jobs}
-    fields = dataclasses.asdict(arguments)
-    settings = {k: v for k, v in fields.items() if k not in NEUTRAL | {*afterwards}}
-    manifest = Manifest(
-        arguments.out, {"command": command, **settings}, [*jobs], overwrite=arguments.overwrite
-    )
-    with contextlib.closing(manifest):
-        for table in tables:
-            manifest.claim(table, arguments.overwrite)
-        left = [job for job in jobs.values() if not _is_done(job, manifest)]
-        if len(left) < len(jobs):
-            cli.say(f"{len(jobs) - len(left):,} of {len(jobs):,} inputs are done already")
-        finished = False
-        try:
-            if left:
-                tell = tell or functools.partial(Outcome.tell, json=arguments.json)
-                _work_through(left, factory, arguments, manifest, tell)
-            finished = True
-        finally:
-            manifest.collect(finished=finished)
-            if at_end is not None and manifest.done:
-                at_end(manifest)
-        return cli.SOME_FAILED if any(name in manifest.failed for name in jobs) else cli.DONE
-
-
-def _is_done(job: Job, manifest: Manifest) -> bool:
-    return job.item.name in manifest.done and (job.path is None or job.path.exists())
-
-
-def _work_through(
-    jobs: Sequence[Job],
-    factory: Callable[[], Work],
-    arguments: ClusterSettings,
-    manifest: Manifest,
-    tell: Callable[[Outcome], object],
-) -> None:
-    bar = tqdm(total=len(jobs), leave=False, disable=not sys.stderr.isatty(), unit="input")
-    with connected(arguments.cluster), bar:
+    by_name = {job.item.name: job for job in left}
+    with (
+        locked(ledger.folder),
+        ledger.working(),
+        connected(arguments.cluster),
+        jobs.bar(len(left)) as bar,
+    ):
         limits = {"cpus": arguments.worker_cpus, "gpus": arguments.worker_gpus}
         workers = count_room("worker", **limits)
-        worker = functools.partial(
-            Worker, factory, manifest.journals, arguments.overwrite, ATTEMPTS * workers
-        )
-        blocks = [
-            Block(number, tuple((job, _is_own(job, manifest)) for job in part))
-            for number, part in enumerate(split(jobs, workers))
-        ]
+        worker = functools.partial(Worker, factory, ledger, ATTEMPTS * workers)
+        blocks = [tuple(part) for part in split(left, workers)]
         answers = map_rows(worker, blocks, **limits)
         with contextlib.closing(answers):
             for answer in answers:
                 bar.clear()
-                for entry in answer.entries:
-                    if "done" in entry:
-                        tell(Outcome(entry["done"], entry["line"]))
-                    else:
-                        cli.report_failure(entry["failed"], ImageError(entry["reason"]))
-                bar.update(len(answer.entries))
+                for name, outcome in answer.ended:
+                    on_end(by_name[name], outcome)
+                for name, outcome in answer.known:
+                    on_known(by_name[name], outcome)
+                bar.update(len(answer.ended) + len(answer.known))
                 if answer.error is not None:
                     kind, text = answer.error
                     raise getattr(errors, kind, AtelierError)(text)
-
-
-def _is_own(job: Job, manifest: Manifest) -> bool:
-    """Whether a result that lies there is this batch's."""
-    return job.item.name in manifest.begun or job.item.name in manifest.done
 
 
 def split(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
@@ -256,108 +138,85 @@ def split(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
 # === The workers' side ===
 
 
-class Block(NamedTuple):
-    """A row of the dataset."""
-
-    number: int
-    """Names its journal."""
-    jobs: tuple[tuple[Job, bool], ...]
-    """Each with whether a result of its that exists is this batch's own."""
-
-
 class Answer(NamedTuple):
     """What a worker says of a block."""
 
-    entries: list[dict]
-    """The journal's, of inputs that are done or failed."""
+    ended: list[tuple[str, Outcome | Failure]]
+    """Names of inputs, and what became of them."""
+    known: list[tuple[str, Outcome]]
+    """The same of those that another run had done."""
     error: tuple[str, str] | None = None
     """What is wrong for all: the name of the error's class, and its text."""
 
 
 class Worker:
-    """Does blocks.
+    """Does blocks of jobs.
 
     Args:
         factory: makes what does jobs.
-        journals: the folder of this run's journals.
-        overwrite: whether results may be replaced that are not this batch's own.
+        ledger: the command's.
         starts: how many workers may start before one has loaded its model; the next one ends all.
     """
 
-    def __init__(self, factory: Callable[[], Work], journals: Path, overwrite: bool, starts: int):
-        self.journals, self.overwrite, self.error = journals, overwrite, None
+    def __init__(self, factory: Callable[[], Work], ledger: Ledger, starts: int):
+        self.ledger, self.error = ledger, None
+        folder = ledger.run_folder
         try:
             import cv2
 
             cv2.setNumThreads(int(os.environ.get("OMP_NUM_THREADS", 1)))
-            if not journals.is_dir():
-                out = journals.parent.parent.parent
+            if not folder.is_dir():
                 raise SettingsError(
-                    f"--out {out}: a worker on {socket.gethostname()} does not see this folder; "
-                    "all hosts of the cluster must share it, at one path"
+                    f"--out {ledger.folder}: a worker on {socket.gethostname()} does not see this "
+                    "folder; all hosts of the cluster must share it, at one path"
                 )
-            start = Journal(journals / "workers")
-            _, before = start.read()
-            if before["loading"] >= starts and not before["loaded"]:
+            loading = len([*folder.glob("loading-*")])
+            if loading >= starts and not any(folder.glob("loaded-*")):
                 raise SettingsError(
-                    f"{before['loading']} workers died as they loaded the model; "
-                    "do they lack memory?"
+                    f"{loading} workers died as they loaded the model; do they lack memory?"
                 )
-            start.append({"begin": "loading"}, sync=False)
+            name = uuid.uuid4().hex
+            (folder / f"loading-{name}").touch()
             self.work = factory()
-            start.append({"begin": "loaded"}, sync=False)
+            (folder / f"loaded-{name}").touch()
         except AtelierError as error:
             self.error = (type(error).__name__, str(error))
 
-    def __call__(self, block: Block) -> Answer:
+    def __call__(self, block: Sequence[Job]) -> Answer:
+        answer = Answer([], [], self.error)
         if self.error is not None:
-            return Answer([], self.error)
-        ended: dict[str, dict] = {}
+            return answer
         try:
-            self._do(block, ended)
+            self._do(block, answer)
         except AtelierError as error:
-            return Answer(list(ended.values()), (type(error).__name__, str(error)))
-        return Answer(list(ended.values()))
+            return answer._replace(error=(type(error).__name__, str(error)))
+        return answer
 
-    def _do(self, block: Block, ended: dict[str, dict]) -> None:
-        journal = Journal(self.journals / f"{block.number:06d}.jsonl")
-        before, begun = journal.read()
-        ended |= before
+    def _do(self, block: Sequence[Job], answer: Answer) -> None:
+        ledger = self.ledger
 
-        def end(job: Job, outcome: Outcome | AtelierError) -> None:
-            name = job.item.name
-            if isinstance(outcome, Outcome):
-                entry = {"done": outcome.record, "line": outcome.line}
-            else:
-                entry = {"failed": name, "reason": str(outcome)}
-            journal.append(entry)
-            ended[name] = entry
+        def on_end(job: Job, outcome: Outcome | Failure) -> None:
+            answer.ended.append((job.item.name, outcome))
 
-        def admitted(jobs: Iterable[Job], overwrite: bool) -> Iterator[Job]:
+        def on_known(job: Job, outcome: Outcome) -> None:
+            # What a worker of this run did before it died, nobody was told yet.
+            record, _ = ledger.find(job.item.source, job.wanted)
+            own = record is not None and record.run == ledger.run
+            (answer.ended if own else answer.known).append((job.item.name, outcome))
+
+        def still_ours(jobs: Sequence[Job]) -> Iterator[Job]:
             for job in jobs:
-                try:
-                    job.refuse_existing(overwrite)
-                except OutputError as error:
-                    end(job, error)
-                    continue
-                # From here on, a result that exists is ours.
-                journal.append({"begin": job.item.name}, sync=False)
+                if not ledger.run_folder.is_dir():
+                    raise SettingsError(f"{ledger.folder}: another run has taken this batch over")
                 yield job
 
-        def do(jobs: Sequence[Job], overwrite: bool) -> None:
-            for job, outcome in self.work(admitted(jobs, overwrite), overwrite):
-                end(job, outcome)
-
-        fresh, own = [], []
-        for job, is_own in block.jobs:
-            deaths = begun[job.item.name]
-            if job.item.name in ended:
-                continue
+        fresh, again = [], []
+        for job in block:
+            deaths = ledger.times_begun(job.item.source, job.wanted)
             if deaths >= ATTEMPTS:
-                end(job, ImageError(f"each of the {deaths} workers that tried it died"))
-            elif deaths:
-                do([job], True)  # Alone: another of its block may be what killed the worker.
+                on_end(job, Failure(f"each of the {deaths} workers that tried it died"))
             else:
-                (own if is_own else fresh).append(job)
-        do(own, True)
-        do(fresh, self.overwrite)
+                (again if deaths else fresh).append(job)
+        do(self.work, still_ours(fresh), ledger, on_end, on_known)
+        for job in again:  # Alone: another of its block may be what killed the worker.
+            do(self.work, still_ours([job]), ledger, on_end, on_known)

@@ -1,35 +1,27 @@
-"""What the commands share: settings to flags, inputs, exit codes, one line for each mistake."""
+"""What the commands share: settings to flags, exit codes, signals, one line for each mistake."""
 
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import dataclasses
 import functools
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import tyro
 from tqdm import tqdm
 
-from atelier.errors import (
-    AtelierError,
-    ImageError,
-    OutputError,
-    SettingsError,
-    TrainingError,
-    one_line,
-)
-from atelier.files import files_below, read_bounded, reason, write_stream
-from atelier.images import READABLE, file_bound
+from atelier.errors import AtelierError, SettingsError, TrainingError, one_line
+from atelier.files import write_stream
 from atelier.progress import OnStep, Step
 
 DONE, SOME_FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -137,7 +129,6 @@ def parse(
                 prog=prog,
                 args=list(argv),
                 default=default,
-                config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -152,23 +143,23 @@ def settings(kind: type[Arguments], arguments: object) -> Arguments:
 
 
 def as_flags(arguments: object) -> str:
-    """The flags that differ from the defaults, for cards: `--epochs 3 --data photos`.
+    """The flags that differ from the defaults, as a shell takes them: `--epochs 3 --data photos`.
 
-    Paths are given by their last part alone: where data lay is nobody's business.
+    Paths are given by their last part alone, as cards show the flags to others.
     """
-    flags = []
+    words = []
     for field in dataclasses.fields(arguments):
         value = getattr(arguments, field.name)
         if value == field.default:
             continue
         flag = field.name.replace("_", "-")
         if isinstance(value, bool):
-            flags.append(f"--{flag}" if value else f"--no-{flag}")
+            words.append(f"--{flag}" if value else f"--no-{flag}")
             continue
         values = value if isinstance(value, tuple) else (value,)
-        words = [Path(v).name if isinstance(v, Path) or "/" in str(v) else str(v) for v in values]
-        flags.append(f"--{flag} {' '.join(words)}")
-    return " ".join(flags)
+        words.append(f"--{flag}")
+        words += [Path(v).name if isinstance(v, Path) or "/" in str(v) else str(v) for v in values]
+    return shlex.join(words)
 
 
 def shallow_dict(instance: object) -> dict[str, object]:
@@ -212,158 +203,6 @@ def print_json(record: Mapping[str, object]) -> None:
     write_stream(stream, f"{text}\n".encode(sys.stdout.encoding))
 
 
-# === Inputs and outputs ===
-
-MAX_LIST = 1 << 30
-"""Bytes of a list of files: ten million paths."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """One picture that a command was given."""
-
-    name: str
-    """What the user is told it is."""
-    source: Path | bytes
-    """What `load_image` takes."""
-    relative: Path
-    """Its place under the output folder, with the input's suffix."""
-
-
-def find_inputs(
-    paths: Sequence[str | os.PathLike], suffixes: Sequence[str] = READABLE
-) -> list[Input]:
-    """The pictures that a command line names: files, folders with all below them, lists, or `-`.
-
-    Files are taken as they are, to be judged when they are read; of folders, the files with one of
-    `suffixes`, which are lower case, sorted. A file whose suffix is .txt is a list of files, see
-    `read_list`.
-
-    Raises:
-        ImageError: a folder without pictures, a list that is none, or `-` where there is no
-            standard input.
-    """
-    inputs = []
-    for given in map(os.fspath, paths):
-        path = Path(given)
-        if given == "-":
-            inputs.append(Input("standard input", _standard_input(), Path("stdin.png")))
-        elif path.is_dir():
-            unread: list[OSError] = []
-            files = [
-                file
-                for file in files_below(path, on_error=unread.append)
-                if file.suffix.lower() in suffixes and not file.name.startswith(".")
-            ]
-            # A folder that cannot be listed is an input like the others: one that fails, by name.
-            files = sorted([*files, *(Path(error.filename) for error in unread)])
-            if path in files:
-                raise ImageError(f"{path}: cannot be read ({reason(unread[0])})")
-            if not files:
-                raise ImageError(f"{path}: no pictures in this folder")
-            inputs += [Input(str(file), file, file.relative_to(path)) for file in files]
-        elif path.suffix.lower() == ".txt":
-            inputs += read_list(path)
-        else:
-            inputs.append(Input(given, path, Path(path.name)))
-    return inputs
-
-
-def read_list(file: Path) -> list[Input]:
-    """The files that a list names, a path a line in UTF-8, as `find … > list.txt` writes it.
-
-    Relative paths start from the current folder; empty lines are skipped, and a file that is named
-    twice is taken once. Each keeps its place below the longest folder that all share.
-
-    Raises:
-        ImageError: the list cannot be read, is empty, or is no text.
-    """
-    try:
-        text = read_bounded(file, MAX_LIST).decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise ImageError(f"{file}: not a list of files ({why})") from None
-    if "\0" in text:
-        raise ImageError(f"{file}: not a list of files (it is no text in UTF-8)")
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    # Without `..`, so that no result can come to lie outside its folder.
-    places = {os.path.abspath(line): line for line in lines if line.strip()}
-    if not places:
-        raise ImageError(f"{file}: no files in this list")
-    shared = os.path.commonpath([os.path.dirname(place) for place in places])
-    relative = ((line, os.path.relpath(place, shared)) for place, line in places.items())
-    # The root of all is no file, but must have a name to be told so.
-    return [Input(line, Path(line), Path(to if to != "." else "root")) for line, to in relative]
-
-
-def _standard_input() -> bytes:
-    bound = file_bound()
-    try:
-        content = sys.stdin.buffer.read(bound + 1)
-    except (OSError, AttributeError, ValueError):  # Closed, or a notebook's.
-        raise ImageError("-: there is no standard input to read") from None
-    if len(content) > bound:
-        raise ImageError(f"standard input: more than {bound:,} bytes, which no picture takes")
-    return content
-
-
-def output_paths(
-    inputs: Sequence[Input],
-    out: Path,
-    suffix: str | Callable[[Input], str] = ".png",
-    files: Sequence[str] = READABLE,
-) -> list[Path]:
-    """Where each input's result goes: `out` itself if it is a file's name and there is one input,
-    else a file in the folder `out` with the input's name.
-
-    Inputs whose names differ by their suffixes alone keep them: a.jpg.png beside a.webp.png.
-
-    Args:
-        inputs: of the command.
-        out: as it was given.
-        suffix: of the results in a folder, or a function that gives that of an input's.
-        files: the suffixes, in lower case, by which `out` is a file's name.
-
-    Raises:
-        SettingsError: `out` is a file's name, but there are several inputs; or two inputs would
-            have the same output.
-    """
-    if out.suffix.lower() in files and not out.is_dir():
-        if len(inputs) > 1:
-            raise SettingsError(f"--out {out} is one file, but there are {len(inputs)} inputs")
-        return [out]
-    stems = [item.relative.with_suffix("") for item in inputs]
-    times = collections.Counter(stems)
-    paths = []
-    for item, stem in zip(inputs, stems, strict=True):
-        name = stem.name if times[stem] == 1 else item.relative.name
-        ending = suffix if isinstance(suffix, str) else suffix(item)
-        paths.append(out / stem.parent / f"{name}{ending}")
-    twice = [path for path, count in collections.Counter(paths).items() if count > 1]
-    if twice:
-        raise SettingsError(f"two inputs would both be written to {twice[0]}; run them apart")
-    return paths
-
-
-def for_each(items: Iterable[tuple[str, Callable[[], object]]]) -> int:
-    """Does each named piece of work; one that fails is named with its reason, the rest go on.
-
-    Only what is wrong with one input or one output counts as such a failure. Settings or weights
-    that are wrong are wrong for all, and end the command.
-
-    Returns:
-        The exit code: 0 all done, 1 some failed.
-    """
-    failed = False
-    for name, work in items:
-        try:
-            work()
-        except (ImageError, OutputError) as error:
-            report_failure(name, error)
-            failed = True
-    return SOME_FAILED if failed else DONE
-
-
 # === While it runs ===
 
 
@@ -382,25 +221,36 @@ def progress_bar(description: str) -> Iterator[OnStep]:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[OnStep]:
-    """An `on_step` that ends the run after a first Ctrl-C or SIGTERM; a second one kills."""
+    """An `on_step` that ends the run after a first Ctrl-C or SIGTERM; a second one kills.
+
+    A signal that is ignored, as `nohup` and a shell's `&` have it, stays so.
+    """
     stopped = []
 
     def handler(number, frame):
         stopped.append(number)
         _stops.append(number)
         say("stopping after this step; once more to stop at once")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for heard, _ in before:
+            signal.signal(heard, _HARDER[heard])
 
-    try:
-        before = [(n, signal.signal(n, handler)) for n in (signal.SIGINT, signal.SIGTERM)]
-    except ValueError:  # Not the main thread, as in a web server: nothing to catch.
-        before = []
+    before = []
+    if threading.current_thread() is threading.main_thread():  # Others may set none.
+        for number in _HARDER:
+            earlier = signal.getsignal(number)
+            # None is a handler that is not Python's, which could not be set again.
+            if earlier is not None and earlier is not signal.SIG_IGN:
+                before.append((number, earlier))
+                signal.signal(number, handler)
     try:
         yield lambda step: bool(stopped)
     finally:
-        for number, previous in before:
-            signal.signal(number, previous)
+        for number, earlier in before:
+            signal.signal(number, earlier)
+
+
+_HARDER = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""What a second signal does."""
 
 
 def _without_box(text: str) -> str:

@@ -100,6 +100,16 @@ def refuse_existing(target: str | os.PathLike, overwrite: bool) -> None:
         raise OutputError(f"{target} exists; choose another --out or pass --overwrite")
 
 
+def check_writable(target: str | os.PathLike) -> None:
+    """Raises `OutputError` if the folder of `target` cannot be written or made, as far as can be
+    seen without a try: better before long work than after it."""
+    folder = next(f for f in Path(os.path.abspath(target)).parents if f.exists())
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {target}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write {target}: {folder} takes no files")
+
+
 def write_text(target: str | os.PathLike, text: str, *, overwrite: bool = True) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
     with atomic_path(target, overwrite=overwrite) as path:
@@ -202,14 +212,19 @@ def write_stream(stream: BinaryIO, data: bytes) -> None:
 
 
 def files_below(
-    folder: str | os.PathLike, *, on_error: Callable[[OSError], object] | None = None
+    folder: str | os.PathLike,
+    *,
+    on_error: Callable[[OSError], object] | None = None,
+    skip: Callable[[Path], bool] | None = None,
 ) -> Iterator[Path]:
     """All that is no folder in `folder` and below, in no order; links to folders are not followed.
 
     Folders that cannot be listed, because they have gone since they were seen, say, are given to
-    `on_error` or else left out.
+    `on_error` or else left out; so are those below `folder` for which `skip` is true.
     """
-    for top, _, names in os.walk(folder, onerror=on_error):
+    for top, folders, names in os.walk(folder, onerror=on_error):
+        if skip is not None:
+            folders[:] = [name for name in folders if not skip(Path(top, name))]
         yield from (Path(top, name) for name in names)
 
 
@@ -259,25 +274,40 @@ def _take(folder: Path) -> int:
     file = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for more in range(_TRIES, -1, -1):
-            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                _lock(handle, wait=False)
-            except BlockingIOError:
-                owner = os.pread(handle, 100, 0).decode("utf-8", "replace")
-                os.close(handle)
-                raise OutputError(
-                    f"{folder} is in use by another run ({owner or 'just started'}); wait for its "
-                    "end, or choose another --out"
-                ) from None
-            if _is_at(handle, file) or not more:
-                break
-            os.close(handle)  # Its last owner has just removed it.
+        handle = hold(file)
+    except BlockingIOError:
+        owner = ""
+        with contextlib.suppress(OSError):
+            owner = file.read_text("utf-8", "replace")[:100]
+        raise OutputError(
+            f"{folder} is in use by another run ({owner or 'just started'}); wait for its "
+            "end, or choose another --out"
+        ) from None
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {reason(error)}") from error
     with contextlib.suppress(OSError):  # A full disk: the lock holds, without its owner's name.
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {_HOST}".encode(), 0)
+    return handle
+
+
+def hold(file: str | os.PathLike) -> int:
+    """An open file, made if missing, that nobody else can hold until it is closed.
+
+    Raises:
+        BlockingIOError: another process, or another handle of this one, holds it.
+        OSError: it cannot be written.
+    """
+    for more in range(_TRIES, -1, -1):
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle, wait=False)
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        if _is_at(handle, Path(file)) or not more:
+            break
+        os.close(handle)  # Its last owner has just removed it.
     return handle
 
 

@@ -21,8 +21,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from atelier import cli
+from atelier.failures import for_each
 from atelier.files import refuse_existing, write_table
 from atelier.images import ImageSource, load_image, resize, sample, save_image
+from atelier.inputs import Input, find_inputs
 from cartoon.backdrop import WHITE, lay_on
 from cartoon.cartoonize import settings_of
 from cartoon.config import PRESETS, CartoonConfig, CutOutConfig, PortraitConfig
@@ -275,8 +277,8 @@ def main(argv: Sequence[str]) -> int:
     table, figure = arguments.out / "accuracy.csv", arguments.out / "accuracy.png"
     for path in (table, figure):
         refuse_existing(path, arguments.overwrite)
-    inputs = cli.find_inputs(arguments.inputs)
-    inputs = inputs or [cli.Input(name, sample(name), Path(name)) for name in EXAMPLES]
+    inputs = find_inputs(arguments.inputs)
+    inputs = inputs or [Input(name, sample(name), Path(name)) for name in EXAMPLES]
     drawing = arguments.drawing
     cutting = arguments.cutting
     rows, names, accuracies = [], [], []
@@ -289,7 +291,7 @@ def main(argv: Sequence[str]) -> int:
             f"{row['picture']:{width}} {row['mse']:9.1f} {log_mse:>8} {row['ssim']:7.4f}{alone}"
         )
 
-    def work(item: cli.Input) -> None:
+    def work(item: Input) -> None:
         result = evaluate(
             item.source,
             config=drawing,
@@ -304,7 +306,7 @@ def main(argv: Sequence[str]) -> int:
 
     cli.say(f"{'picture':{width}} {'MSE':>9} {'log MSE':>8} {'SSIM':>7}")
     with cli.stop_on_signal() as stopped:
-        code = cli.for_each(
+        code = for_each(
             (item.name, lambda item=item: work(item)) for item in inputs if not stopped(None)
         )
     if rows:

@@ -12,10 +12,11 @@ from typing import Annotated, BinaryIO, Literal
 import numpy as np
 import tyro
 
-from atelier import batches, cli
-from atelier.batches import Job, Outcome
+from atelier import batches, cli, jobs
 from atelier.errors import OutputError, SettingsError
 from atelier.images import READABLE, load_image, sample, save_image, write_png
+from atelier.inputs import Input, find_inputs, output_paths
+from atelier.jobs import STDOUT, Job, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from cartoon import person
@@ -25,8 +26,6 @@ from cartoon.config import PRESETS, PortraitConfig
 from cartoon.cut_out import cut_out, find_people
 from cartoon.portrait import portray
 from cartoon.video import cartoonize_video
-
-STDOUT = Path("-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,24 +76,10 @@ class RunArguments(batches.ClusterSettings, PortraitConfig):
         return "#" + "".join(f"{level:02x}" for level in self.bgcolor)
 
 
-def work(job: Job, arguments: RunArguments, backdrop: Backdrop) -> None:
-    """Draws one input, and tells of it."""
-    if job.path != STDOUT:
-        job.refuse_existing(arguments.overwrite)
-    with cli.stop_on_signal() as stopped:
-        outcome = draw(job, arguments, backdrop, stopped)
-        interrupted = stopped(None)
-    outcome.tell(json=arguments.json)
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-def draw(
-    job: Job, arguments: RunArguments, backdrop: Backdrop, stopped: OnStep | None = None
-) -> Outcome:
+def draw(job: Job, arguments: RunArguments, backdrop: Backdrop, on_step: OnStep) -> Outcome:
     """Draws one input."""
     make = _video if is_video(job.item) else _picture
-    facts = make(job.item, job.path, arguments, backdrop, stopped)
+    facts = make(job, arguments, backdrop, on_step)
     name = "standard output" if job.path == STDOUT else job.path
     frames = f", {facts['frames']} frames" if "frames" in facts else ""
     told = ""
@@ -106,20 +91,16 @@ def draw(
     return Outcome({"input": job.item.name, "output": str(job.path), **facts}, line)
 
 
-def worker(arguments: RunArguments) -> batches.Work:
-    """What draws inputs on a cluster; its model is loaded."""
+def worker(arguments: RunArguments) -> Work:
+    """What draws inputs; its model is loaded."""
     backdrop = find_backdrop(arguments.behind)
     if arguments.cut_out and arguments.segmenter == "person":
         person.embedded()
-
-    def draw_job(job: Job, overwrite: bool) -> Outcome:
-        return draw(job, dataclasses.replace(arguments, overwrite=overwrite), backdrop)
-
-    return batches.one_by_one(draw_job)
+    return jobs.one_by_one(lambda job, on_step: draw(job, arguments, backdrop, on_step))
 
 
-def _picture(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Backdrop, _) -> dict:
-    photo = load_image(item.source, alpha="keep")
+def _picture(job: Job, arguments: RunArguments, backdrop: Backdrop, _: OnStep) -> dict:
+    photo = load_image(job.item.source, alpha="keep")
     if not arguments.cut_out:
         result = cartoonize(photo, config=arguments.drawing)
         image = result.image
@@ -134,10 +115,10 @@ def _picture(item: cli.Input, path: Path, arguments: RunArguments, backdrop: Bac
             photo, background=backdrop, config=arguments.drawing, cutting=arguments.cutting
         )
         image = result.image
-    if path == STDOUT:
+    if job.path == STDOUT:
         write_png(_standard_output(), image)
     else:
-        save_image(path, image, overwrite=arguments.overwrite)
+        save_image(job.path, image, overwrite=job.overwrite)
     facts = {"width": image.shape[1], "height": image.shape[0], "preset": arguments.method}
     if arguments.cut_out:
         facts |= {"found": result.found, "segmenter": arguments.segmenter}
@@ -151,28 +132,22 @@ def _standard_output() -> BinaryIO:
         raise OutputError("-: there is no standard output for a picture") from None
 
 
-def _video(
-    item: cli.Input,
-    path: Path,
-    arguments: RunArguments,
-    backdrop: Backdrop,
-    stopped: OnStep | None,
-) -> dict:
+def _video(job: Job, arguments: RunArguments, backdrop: Backdrop, on_step: OnStep) -> dict:
     segment = None
     if arguments.cut_out:
 
         def segment(frame):
             return find_people(frame, arguments.cutting)[0]
 
-    with cli.progress_bar(path.name) as bar:
+    with cli.progress_bar(job.path.name) as bar:
         result = cartoonize_video(
-            item.source,
-            path,
+            job.item.source,
+            job.path,
             config=arguments.drawing,
             segment=segment,
             backdrop=backdrop,
-            on_step=notify_all(bar, stopped),
-            overwrite=arguments.overwrite,
+            on_step=notify_all(bar, on_step),
+            overwrite=job.overwrite,
         )
     facts = {"width": result.width, "height": result.height, "preset": arguments.method}
     if arguments.cut_out:
@@ -183,13 +158,13 @@ def _video(
     return {**facts, "notes": result.notes}
 
 
-def is_video(item: cli.Input) -> bool:
+def is_video(item: Input) -> bool:
     """Whether an input is a video, by its suffix."""
     return item.relative.suffix.lower() in VIDEOS
 
 
 def check_kinds(
-    inputs: Sequence[cli.Input],
+    inputs: Sequence[Input],
     paths: Sequence[Path],
     arguments: RunArguments,
     backdrop: Backdrop,
@@ -216,27 +191,28 @@ def check_kinds(
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m cartoon.run", presets=PRESETS)
     backdrop = find_backdrop(arguments.behind)  # What is wrong with it is wrong for all.
-    inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [
-        cli.Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
+    inputs = find_inputs(arguments.inputs, (*READABLE, *VIDEOS), outs=[arguments.out]) or [
+        Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
     ]
     if arguments.out == STDOUT:
         if len(inputs) > 1:
             raise SettingsError(f"--out - takes one picture, but there are {len(inputs)} inputs")
         paths = [STDOUT]
     else:
-        paths = cli.output_paths(
+        paths = output_paths(
             inputs,
             arguments.out,
             suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
             files=(*READABLE, *VIDEOS),
         )
     check_kinds(inputs, paths, arguments, backdrop)
-    jobs = list(map(Job, inputs, paths))
-    if arguments.cluster is not None:
-        factory = functools.partial(worker, arguments)
-        return batches.run(jobs, factory, arguments, command="cartoon.run")
-    return cli.for_each(
-        (job.item.name, functools.partial(work, job, arguments, backdrop)) for job in jobs
+    return jobs.run(
+        list(map(Job, inputs, paths)),
+        functools.partial(worker, arguments),
+        arguments,
+        command="cartoon.run",
+        place=arguments.place,
+        neutral=("preset",),
     )
 
 

@@ -16,6 +16,7 @@ import tyro
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.images import ImageSource, load_image, sample
+from atelier.inputs import find_inputs
 from atelier.search import parse_grid
 from atelier.sweep import (
     SweepOptions,
@@ -111,7 +112,7 @@ class SweepArguments(SweepOptions, PortraitConfig):
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(SweepArguments, argv, prog="python -m cartoon.sweep", presets=PRESETS)
-    inputs = cli.find_inputs(arguments.inputs or [str(sample("astronaut.png"))])
+    inputs = find_inputs(arguments.inputs or [str(sample("astronaut.png"))])
     if len(inputs) > 1:
         raise SettingsError(f"a sweep takes one picture, not {len(inputs)}")
     rows = sweep(

@@ -18,6 +18,7 @@ import tyro
 
 from atelier import cli
 from atelier.errors import SettingsError
+from atelier.failures import for_each
 from atelier.files import refuse_existing, write_json
 from atelier.runtimes import exported_path, open_litert, open_onnx, require
 from classify import calibration
@@ -212,8 +213,9 @@ def main(argv: Sequence[str]) -> int:
         record = {"network": arguments.network, "format": format, "output": path, **measured}
         _report(record, arguments)
 
-    return cli.for_each(
-        (format, functools.partial(work, format)) for format in dict.fromkeys(arguments.format)
+    return for_each(
+        ((format, functools.partial(work, format)) for format in dict.fromkeys(arguments.format)),
+        out=arguments.out,
     )
 
 

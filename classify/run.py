@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import functools
-import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
-from atelier import batches, cli
-from atelier.batches import Job, Outcome
-from atelier.errors import AtelierError, ImageError, OutputError, SettingsError
-from atelier.files import atomic_path, refuse_existing
+from atelier import batches, cli, jobs
+from atelier.errors import ImageError, SettingsError
+from atelier.files import atomic_path
 from atelier.images import fit_size, load_image, resize, sample, save_image
-from atelier.manifest import Manifest
+from atelier.inputs import Input, find_inputs, output_paths
+from atelier.jobs import Finished, Job, Outcome, Work
+from atelier.progress import OnStep
 from atelier.sheets import contact_sheet
 from classify.gradcam import grad_cam, overlay
 from classify.networks import Network, load
@@ -93,69 +91,83 @@ class RunArguments(batches.ClusterSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """A picture that was classified, and as little of it as is needed."""
+class Picture:
+    """A picture that was read, and as little of it as is needed."""
 
     job: Job
     small: np.ndarray
     """uint8 (32, 32, 3), for the network."""
     thumbnail: np.ndarray | None
     """uint8 (H, W, 3), for the sheet and the overlay, if there is to be any."""
-    result: Classification | None = None
-    """None till there is one."""
 
 
-def answers(
-    jobs: Iterable[Job], network: Network, arguments: RunArguments, shown: int = 0
-) -> Iterator[Answer | tuple[Job, AtelierError]]:
-    """Classifies pictures in batches, and writes the overlays.
+class Classifier:
+    """Classifies pictures in batches, and writes the overlays: an `atelier.jobs.Work`.
 
     Args:
-        jobs: the pictures; a job's path is its overlay's.
         network: by which.
         arguments: the command's.
-        shown: for how many there is to be a thumbnail even without an overlay.
-
-    Returns:
-        Of each picture the answer, or why there is none.
+        shown: of how many pictures it keeps what the contact sheet shows of them.
     """
-    batch, done = [], 0
-    for job in jobs:
+
+    def __init__(self, network: Network, arguments: RunArguments, shown: int = 0):
+        self.network, self.arguments, self.shown = network, arguments, shown
+        self.thumbnails: dict[str, np.ndarray] = {}
+        """uint8 (H, W, 3), by the input's name."""
+
+    def __call__(
+        self, todo: Iterable[Job], on_step: OnStep | None = None
+    ) -> Iterator[tuple[Job, Outcome | Exception]]:
+        batch = []
+        for job in todo:
+            try:
+                batch.append(self._read(job))
+            except Exception as error:
+                yield job, error
+                continue
+            if len(batch) == BATCH:
+                yield from self._classify(batch)
+                batch = []
+        if batch:
+            yield from self._classify(batch)
+
+    def _read(self, job: Job) -> Picture:
+        image = load_image(job.item.source)
+        small, thumbnail = prepare(image, self.arguments.fit), None
+        shown = len(self.thumbnails) < self.shown
+        if shown or job.path is not None:
+            thumbnail = resize(image, fit_size(image.shape, LONGEST))
+        if shown:
+            self.thumbnails[job.item.name] = thumbnail
+        return Picture(job, small, thumbnail)
+
+    def _classify(self, batch: Sequence[Picture]) -> Iterator[tuple[Job, Outcome | Exception]]:
+        views = self.arguments.views or None
+        images = np.stack([picture.small for picture in batch])
         try:
-            image = load_image(job.item.source)
-            small = prepare(image, arguments.fit)
-        except ImageError as error:
-            yield job, error
-            continue
-        wanted = job.path is not None or done < shown
-        thumbnail = resize(image, fit_size(image.shape, LONGEST)) if wanted else None
-        done += 1
-        batch.append(Answer(job, small, thumbnail))
-        if len(batch) == BATCH:
-            yield from _classified(batch, network, arguments)
-            batch = []
-    if batch:
-        yield from _classified(batch, network, arguments)
+            results = classify_prepared(images, self.network, views)
+        except Exception as error:
+            if len(batch) == 1:
+                yield batch[0].job, error
+                return
+            for picture in batch:  # One of them may be what cannot be classified.
+                yield from self._classify([picture])
+            return
+        for picture, result in zip(batch, results, strict=True):
+            job = picture.job
+            try:
+                if job.path is not None:
+                    heat = grad_cam(picture.small, self.network, result.labels[0])
+                    drawn = overlay(seen(picture.thumbnail, self.arguments.fit), heat)
+                    save_image(job.path, drawn, overwrite=job.overwrite)
+            except Exception as error:
+                yield job, error
+                continue
+            record = to_record(job.item, result, self.arguments)
+            yield job, Outcome(record, said_of(record), {"caption": caption(job.item.name, result)})
 
 
-def _classified(
-    batch: Sequence[Answer], network: Network, arguments: RunArguments
-) -> Iterator[Answer | tuple[Job, AtelierError]]:
-    images = np.stack([picture.small for picture in batch])
-    results = classify_prepared(images, network, arguments.views or None)
-    for picture, result in zip(batch, results, strict=True):
-        try:
-            if picture.job.path is not None:
-                heat = grad_cam(picture.small, network, result.labels[0])
-                drawn = overlay(seen(picture.thumbnail, arguments.fit), heat)
-                save_image(picture.job.path, drawn, overwrite=arguments.overwrite)
-        except OutputError as error:
-            yield picture.job, error
-            continue
-        yield dataclasses.replace(picture, result=result)
-
-
-def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
+def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
     """Each input, and where its overlay goes, if there is to be one.
 
     Raises:
@@ -163,7 +175,7 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
     """
     paths: Sequence[Path | None] = [None] * len(inputs)
     if arguments.gradcam:
-        paths = cli.output_paths(inputs, arguments.out, suffix=".gradcam.png", files=())
+        paths = output_paths(inputs, arguments.out, suffix=".gradcam.png", files=())
     return list(map(Job, inputs, paths))
 
 
@@ -172,114 +184,70 @@ def sheet_and_table(arguments: RunArguments) -> tuple[Path, Path]:
     return arguments.out / "contact_sheet.png", arguments.out / "classes.csv"
 
 
-def run(
-    inputs: Sequence[cli.Input],
-    network: Network,
-    arguments: RunArguments,
-    on_result: Callable[[cli.Input, Classification], object],
-) -> bool:
-    """Classifies inputs in batches, and writes what was asked for.
+def run(inputs: Sequence[Input], arguments: RunArguments) -> int:
+    """Classifies inputs, and writes what was asked for.
 
     Args:
         inputs: the pictures.
-        network: by which.
         arguments: the command's.
-        on_result: told of each picture.
 
     Returns:
-        Whether all inputs were done; one that fails is named, and the rest go on.
+        The exit code, see `atelier.jobs.run`.
 
     Raises:
-        OutputError: the sheet or the table cannot be written.
+        AtelierError: the network cannot be read, or the sheet or the table not be written.
         KeyboardInterrupt: Ctrl-C; what was done till then is written.
     """
     sheet, table = sheet_and_table(arguments)
-    for path, wanted in ((sheet, arguments.sheet), (table, arguments.csv)):
-        if wanted:
-            refuse_existing(path, arguments.overwrite)
-    jobs, failures, shown = plan(inputs, arguments), [], []
+    wanted = ((sheet, arguments.sheet), (table, arguments.csv))
+    kept: dict[str, np.ndarray] = {}
 
-    def until_stopped() -> Iterator[Job]:
-        bar = tqdm(jobs, leave=False, disable=not sys.stderr.isatty(), unit="picture")
-        for job in bar:
-            if stopped(None):
-                return
-            yield job
+    def worker() -> Work:
+        classifier = Classifier(load(arguments.network), arguments, arguments.sheet)
+        classifier.thumbnails = kept
+        return classifier
 
-    with cli.stop_on_signal() as stopped:
-        with _table(table, arguments) as add_row:
-            for answer in answers(until_stopped(), network, arguments, arguments.sheet):
-                if isinstance(answer, tuple):
-                    job, error = answer
-                    failures.append(job)
-                    cli.report_failure(job.item.name, error)
-                    continue
-                item, result = answer.job.item, answer.result
-                add_row(to_record(item, result, arguments))
-                on_result(item, result)
-                if len(shown) < arguments.sheet:
-                    shown.append((answer.thumbnail, caption(item.name, result)))
-        if arguments.sheet and shown:
-            contact_sheet(*zip(*shown, strict=True), sheet, side=240)
-            cli.say(str(sheet))
-        if stopped(None):
-            raise KeyboardInterrupt
-    return not failures
-
-
-# === On a cluster ===
-
-
-def worker(arguments: RunArguments) -> batches.Work:
-    """What classifies pictures on a cluster; its network is loaded."""
-    network = load(arguments.network)
-
-    def work(jobs, overwrite):
-        settings = dataclasses.replace(arguments, overwrite=overwrite)
-        for answer in answers(jobs, network, settings):
-            if isinstance(answer, tuple):
-                yield answer
-                continue
-            record = to_record(answer.job.item, answer.result, arguments)
-            yield answer.job, Outcome(record, said_of(record))
-
-    return work
-
-
-def run_on_cluster(inputs: Sequence[cli.Input], network: Network, arguments: RunArguments) -> int:
-    """Classifies inputs on a cluster; returns the exit code, see `atelier.batches.run`."""
-    jobs = plan(inputs, arguments)
-    sheet, table = sheet_and_table(arguments)
-
-    def write(manifest: Manifest) -> None:
-        with _table(table, dataclasses.replace(arguments, overwrite=True)) as add_row:
-            for _, record in manifest.records():
-                add_row(record)
-        first = [
-            jobs[number] for number, _ in itertools.islice(manifest.records(), arguments.sheet)
-        ]
-        bare = (dataclasses.replace(job, path=None) for job in first)
-        shown = [
-            (answer.thumbnail, caption(answer.job.item.name, answer.result))
-            for answer in answers(bare, network, arguments, len(first))
-            if isinstance(answer, Answer)  # Else it was there when it was done, and is no more.
-        ]
+    def write(finished: Finished) -> None:
+        if arguments.csv:
+            write_table(table, (outcome.record for _, outcome in finished), arguments)
+        shown = []
+        for job, outcome in finished:
+            if len(shown) == arguments.sheet:
+                break
+            thumbnail = kept.get(job.item.name)
+            if thumbnail is None:
+                thumbnail = thumbnail_of(job)
+            if thumbnail is not None:
+                shown.append((thumbnail, outcome.more["caption"]))
         if shown:
             contact_sheet(*zip(*shown, strict=True), sheet, side=240)
             cli.say(str(sheet))
 
-    return batches.run(
-        jobs,
-        functools.partial(worker, arguments),
+    return jobs.run(
+        plan(inputs, arguments),
+        worker if arguments.cluster is None else functools.partial(worker_on_cluster, arguments),
         arguments,
         command="classify.run",
-        tell=lambda outcome: tell(outcome.record, arguments),
+        place=arguments.place,
+        tell=lambda outcome: tell(outcome, arguments),
         at_end=write,
-        tables=[
-            path for path, wanted in ((sheet, arguments.sheet), (table, arguments.csv)) if wanted
-        ],
-        afterwards=("sheet", "csv"),
+        tables=[path for path, is_wanted in wanted if is_wanted],
+        neutral=("sheet", "csv"),
     )
+
+
+def worker_on_cluster(arguments: RunArguments) -> Work:
+    """What classifies pictures on a cluster; its network is loaded."""
+    return Classifier(load(arguments.network), arguments)
+
+
+def thumbnail_of(job: Job) -> np.ndarray | None:
+    """What the sheet shows of a picture that was classified before, if it can still be read."""
+    try:
+        image = load_image(job.item.source)
+    except ImageError:
+        return None
+    return resize(image, fit_size(image.shape, LONGEST))
 
 
 # === What is said ===
@@ -296,36 +264,23 @@ def caption(name: str, result: Classification) -> str:
     return f"{best}\n{Path(name).name}"
 
 
-@contextlib.contextmanager
-def _table(path: Path, arguments: RunArguments) -> Iterator[Callable]:
-    """A function that adds a row; the file appears, whole, when the block ends, Ctrl-C or not."""
-    if not arguments.csv:
-        yield lambda record: None
-        return
-    interrupted = None
+def write_table(path: Path, records: Iterable[Mapping], arguments: RunArguments) -> None:
+    """Writes a row a picture, with its classes, the likeliest first; says so."""
+    places = range(1, arguments.top + 1)
+    columns = [f"{kind}_{place}" for place in places for kind in ("label", "probability")]
     with (
-        atomic_path(path, overwrite=arguments.overwrite) as temporary,
+        atomic_path(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.writer(file)
-        places = range(1, arguments.top + 1)
-        columns = [f"{kind}_{place}" for place in places for kind in ("label", "probability")]
         writer.writerow(["input", "answer", "energy", *columns])
-
-        def add_row(record: Mapping) -> None:
+        for record in records:
             cells = [cell for pair in record["probabilities"].items() for cell in pair]
             writer.writerow([record["input"], record["label"], record["energy"], *cells])
-
-        try:
-            yield add_row
-        except KeyboardInterrupt as stop:
-            interrupted = stop
     cli.say(str(path))
-    if interrupted:
-        raise interrupted
 
 
-def to_record(item: cli.Input, result: Classification, arguments: RunArguments) -> dict:
+def to_record(item: Input, result: Classification, arguments: RunArguments) -> dict:
     """What --json prints of a picture."""
     top = zip(result.labels[: arguments.top], result.probabilities, strict=False)
     return {
@@ -344,27 +299,20 @@ def said_of(record: Mapping) -> str:
     return f"{record['input']}: {text if record['known'] else f'{NONE} (nearest: {text})'}"
 
 
-def tell(record: Mapping, arguments: RunArguments) -> None:
+def tell(outcome: Outcome, arguments: RunArguments) -> None:
     """Tells of a picture, one way or the other."""
     if arguments.json:
-        cli.print_json(record)
+        cli.print_json(outcome.record)
     else:
-        cli.say(said_of(record))
+        cli.say(outcome.line)
 
 
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m classify.run")
-    network = load(arguments.network)
-    inputs = cli.find_inputs(arguments.inputs)
-    inputs = inputs or [cli.Input(name, sample(name), Path(name)) for name in EXAMPLES]
-    if arguments.cluster is not None:
-        return run_on_cluster(inputs, network, arguments)
-
-    def on_result(item: cli.Input, result: Classification) -> None:
-        tell(to_record(item, result, arguments), arguments)
-
-    return cli.DONE if run(inputs, network, arguments, on_result) else cli.SOME_FAILED
+    load(arguments.network)  # What is wrong with it is wrong for all.
+    inputs = find_inputs(arguments.inputs, outs=[arguments.out])
+    return run(inputs or [Input(name, sample(name), Path(name)) for name in EXAMPLES], arguments)
 
 
 if __name__ == "__main__":

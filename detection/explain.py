@@ -19,8 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from atelier import cli
 from atelier.errors import ImageError, SettingsError
+from atelier.failures import for_each
 from atelier.files import refuse_existing
 from atelier.images import fit_size, load_image, resize, sample, save_image
+from atelier.inputs import Input, find_inputs, output_paths
 from detection.anchors import base_anchors
 from detection.receptive import ReceptiveField, receptive_field, receptive_fields
 
@@ -239,7 +241,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _record(item: cli.Input, network: str, field: ReceptiveField) -> dict:
+def _record(item: Input, network: str, field: ReceptiveField) -> dict:
     record = dataclasses.asdict(field)
     return {"input": item.name, "network": network, **record, "offset": field.offset}
 
@@ -247,12 +249,12 @@ def _record(item: cli.Input, network: str, field: ReceptiveField) -> dict:
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(ExplainArguments, argv, prog="python -m detection.explain")
-    inputs = cli.find_inputs(arguments.inputs)
-    inputs = inputs or [cli.Input(EXAMPLE, sample(EXAMPLE), Path(EXAMPLE))]
-    paths = cli.output_paths(inputs, arguments.out, suffix=".anchors.png", files=())
+    inputs = find_inputs(arguments.inputs)
+    inputs = inputs or [Input(EXAMPLE, sample(EXAMPLE), Path(EXAMPLE))]
+    paths = output_paths(inputs, arguments.out, suffix=".anchors.png", files=())
     networks = {}
 
-    def work(item: cli.Input, path: Path) -> None:
+    def work(item: Input, path: Path) -> None:
         refuse_existing(path, arguments.overwrite)
         image = load_image(item.source)
         size = image.shape[:2]
@@ -280,7 +282,8 @@ def main(argv: Sequence[str]) -> int:
         cli.say(str(path))
 
     pairs = zip(inputs, paths, strict=True)
-    return cli.for_each((item.name, lambda i=item, p=path: work(i, p)) for item, path in pairs)
+    todo = ((item.name, lambda i=item, p=path: work(i, p)) for item, path in pairs)
+    return for_each(todo, out=arguments.out)
 
 
 def _fit(image, model) -> tuple[np.ndarray, tuple[int, int]]:

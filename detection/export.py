@@ -37,6 +37,7 @@ from scipy.optimize import linear_sum_assignment
 
 from atelier import cli
 from atelier.errors import OutputError, SettingsError
+from atelier.failures import for_each
 from atelier.files import refuse_existing, write_json
 from atelier.images import load_image, sample
 from atelier.runtimes import exported_path, open_litert, open_onnx, require
@@ -362,8 +363,9 @@ def main(argv: Sequence[str]) -> int:
         record = {"network": arguments.network, "format": format, "output": path, **measured}
         _report({k: _rounded(v) for k, v in record.items()}, arguments)
 
-    return cli.for_each(
-        (format, functools.partial(work, format)) for format in dict.fromkeys(arguments.format)
+    return for_each(
+        ((format, functools.partial(work, format)) for format in dict.fromkeys(arguments.format)),
+        out=arguments.out,
     )
 
 

@@ -9,24 +9,22 @@ import functools
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import tyro
 
-from atelier import batches, cli
-from atelier.batches import Outcome
+from atelier import batches, cli, jobs
 from atelier.errors import OutputError, SettingsError
 from atelier.images import READABLE, load_image, sample, save_image, write_png
-from atelier.manifest import Manifest
+from atelier.inputs import Input, find_inputs, output_paths
+from atelier.jobs import STDOUT, Finished, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from detection import predict
 from detection.annotations import plain
 from detection.annotations.write import (
-    AddPicture,
-    AddRows,
     as_records,
     from_records,
     write_coco,
@@ -37,8 +35,6 @@ from detection.config import DetectConfig
 from detection.detections import Detections
 from detection.draw import crops, draw
 from detection.video import detect_video
-
-STDOUT = Path("-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,19 +87,19 @@ class RunArguments(batches.ClusterSettings, DetectConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class Job(batches.Job):
+class Job(jobs.Job):
     """An input, and where what is made of it goes, `path` its drawing; None if not asked for."""
 
     xml: Path | None = None
     crops: Path | None = None
 
 
-def is_video(item: cli.Input) -> bool:
+def is_video(item: Input) -> bool:
     """Whether an input is a video, by its suffix."""
     return item.relative.suffix.lower() in VIDEOS
 
 
-def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
+def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
     """What is to be made of each input.
 
     Raises:
@@ -114,7 +110,7 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
     def paths(folder: Path | None, suffix: str) -> Sequence[Path | None]:
         if folder is None:
             return [None] * len(inputs)
-        return cli.output_paths(inputs, folder, suffix=suffix, files=())
+        return output_paths(inputs, folder, suffix=suffix, files=())
 
     drawings: Sequence[Path | None] = [None] * len(inputs)
     if arguments.out == STDOUT:
@@ -122,7 +118,7 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
             raise SettingsError(f"--out - takes one picture, but there are {len(inputs)} inputs")
         drawings = [STDOUT]
     elif arguments.draw:
-        drawings = cli.output_paths(
+        drawings = output_paths(
             inputs,
             arguments.out,
             suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
@@ -134,13 +130,13 @@ def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
         if most > 1:
             raise SettingsError(f"--coco: two inputs would both be named {name}; run them apart")
     places = (drawings, paths(arguments.voc, ".xml"), paths(arguments.crops, ""))
-    jobs = [
-        Job(item, path, tuple(filter(None, (xml, crops))), xml, crops)
+    planned = [
+        Job(item, path, tuple(filter(None, (xml, crops))), xml=xml, crops=crops)
         for item, path, xml, crops in zip(inputs, *places, strict=True)
     ]
-    for job in jobs:
+    for job in planned:
         _check_kind(job, arguments)
-    return jobs
+    return planned
 
 
 def _check_kind(job: Job, arguments: RunArguments) -> None:
@@ -161,41 +157,20 @@ def _check_kind(job: Job, arguments: RunArguments) -> None:
 # === The work ===
 
 
-def work(
-    job: Job,
-    arguments: RunArguments,
-    detector: predict.Detector,
-    add_rows: AddRows,
-    add_picture: AddPicture,
-) -> None:
-    """Does one input, and tells of it."""
-    to_check = dataclasses.replace(job, path=None) if job.path == STDOUT else job
-    to_check.refuse_existing(arguments.overwrite)
-    with cli.stop_on_signal() as stopped:
-        outcome = search(job, arguments, detector, add_rows, add_picture, stopped)
-        interrupted = stopped(None)
-    outcome.tell(json=arguments.json)
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-def _nothing(*_) -> None:
-    """Adds no rows."""
-
-
 def search(
-    job: Job,
-    arguments: RunArguments,
-    detector: predict.Detector,
-    add_rows: AddRows = _nothing,
-    add_picture: AddPicture = _nothing,
-    stopped: OnStep | None = None,
+    job: Job, arguments: RunArguments, detector: predict.Detector, on_step: OnStep
 ) -> Outcome:
     """Does one input."""
+    more = {}
     if is_video(job.item):
-        facts, counts = _video(job, arguments, add_rows, stopped)
+        frames = more["frames"] = []
+        try:
+            facts, counts = _video(job, arguments, frames, on_step)
+        except KeyboardInterrupt:  # No video, but rows that are right in themselves.
+            line = f"{job.item.name}: stopped after {len(frames)} frames"
+            return Outcome({}, line, more, partial=True)
     else:
-        facts, counts = _picture(job, arguments, detector, add_rows, add_picture)
+        facts, counts = _picture(job, arguments, detector)
     name = "standard output" if job.path == STDOUT else job.path or job.item.name
     found = ", ".join(f"{count} {plain(label)}" for label, count in counts.items())
     if "frames" in facts:
@@ -203,17 +178,13 @@ def search(
     output = None if job.path is None else str(job.path)
     line = f"{name}: {found or 'nothing found'}, {facts['seconds']:.2f} s"
     line = "; ".join((line, *facts.get("notes", ())))
-    return Outcome({"input": job.item.name, "output": output, **facts}, line)
+    return Outcome({"input": job.item.name, "output": output, **facts}, line, more)
 
 
 def _picture(
-    job: Job,
-    arguments: RunArguments,
-    detector: predict.Detector,
-    add_rows: AddRows,
-    add_picture: AddPicture,
+    job: Job, arguments: RunArguments, detector: predict.Detector
 ) -> tuple[dict, Mapping[str, int]]:
-    photo, overwrite = load_image(job.item.source), arguments.overwrite
+    photo, overwrite = load_image(job.item.source), job.overwrite
     begin = time.perf_counter()
     found = predict.choose(detector.detect(photo), arguments, detector.card)
     seconds = time.perf_counter() - begin
@@ -228,8 +199,6 @@ def _picture(
     if job.crops is not None:
         for name, part in zip(crop_names(found), crops(photo, found), strict=True):
             save_image(job.crops / name, part, overwrite=overwrite)
-    add_rows(job.item.name, found)
-    add_picture(job.item.relative.as_posix(), photo.shape, found)
     facts = {
         "width": photo.shape[1],
         "height": photo.shape[0],
@@ -242,16 +211,17 @@ def _picture(
 
 
 def _video(
-    job: Job, arguments: RunArguments, add_rows: AddRows, stopped: OnStep | None
+    job: Job, arguments: RunArguments, frames: list, on_step: OnStep
 ) -> tuple[dict, Mapping[str, int]]:
+    """Searches a video; adds the number and the objects of each frame to `frames`."""
     with cli.progress_bar(job.path.name) as bar:
         result = detect_video(
             job.item.source,
             job.path,
             config=arguments,
-            on_found=lambda number, found: add_rows(job.item.name, found, number),
-            on_step=notify_all(bar, stopped),
-            overwrite=arguments.overwrite,
+            on_found=lambda number, found: frames.append((number, as_records(found))),
+            on_step=notify_all(bar, on_step),
+            overwrite=job.overwrite,
         )
     facts = {
         "width": result.width,
@@ -278,94 +248,72 @@ def _standard_output() -> BinaryIO:
         raise OutputError("-: there is no standard output for a picture") from None
 
 
-@contextlib.contextmanager
-def _tables(
-    jobs: Sequence[Job], detector: predict.Detector, arguments: RunArguments
-) -> Iterator[tuple[AddRows, AddPicture]]:
-    """What adds to --csv and --coco, which appear when the block ends, after Ctrl-C too."""
-    add_rows, add_picture = _nothing, _nothing
-    with contextlib.ExitStack() as files:
-        if arguments.csv:
-            frames = any(is_video(job.item) for job in jobs)
-            table = write_csv(arguments.csv, frames=frames, overwrite=arguments.overwrite)
-            add_rows = files.enter_context(table)
-        if arguments.coco:
-            dataset = write_coco(arguments.coco, detector.classes, overwrite=arguments.overwrite)
-            add_picture = files.enter_context(dataset)
-        yield add_rows, add_picture
-
-
-# === On a cluster ===
-
-
-def worker(arguments: RunArguments) -> batches.Work:
+def worker(arguments: RunArguments) -> Work:
     """What searches inputs on a cluster; its detector is loaded."""
     detector = predict.load_detector(arguments)
     predict.check_classes(arguments.classes, detector.classes)
-
-    def search_job(job: Job, overwrite: bool) -> Outcome:
-        return search(job, dataclasses.replace(arguments, overwrite=overwrite), detector)
-
-    return batches.one_by_one(search_job)
+    return searcher(detector, arguments)
 
 
-def run_on_cluster(jobs: Sequence[Job], detector: predict.Detector, arguments: RunArguments) -> int:
-    """Searches inputs on a cluster; returns the exit code, see `atelier.batches.run`.
+def searcher(detector: predict.Detector, arguments: RunArguments) -> Work:
+    """What searches inputs by a detector."""
+    return jobs.one_by_one(lambda job, on_step: search(job, arguments, detector, on_step))
+
+
+def write_tables(finished: Finished, classes: Sequence[str], arguments: RunArguments) -> None:
+    """Writes --csv and --coco of all inputs that are done, and says so.
+
+    Args:
+        finished: those inputs.
+        classes: all that the detector knows.
+        arguments: the command's.
 
     Raises:
-        SettingsError: a table of videos' frames, which are not collected.
+        OutputError: one of them cannot be written.
     """
-    if arguments.csv:
-        for job in (job for job in jobs if is_video(job.item)):
-            raise SettingsError(f"{job.item.name} is a video: with --cluster, --csv takes pictures")
-    tables = list(filter(None, (arguments.csv, arguments.coco)))
-
-    def write(manifest: Manifest) -> None:
-        with _tables(jobs, detector, dataclasses.replace(arguments, overwrite=True)) as (
-            add_rows,
-            add_picture,
-        ):
-            for number, record in manifest.records():
-                found = from_records(record.get("objects", ()))
-                add_rows(record["input"], found)
-                size = record["height"], record["width"]
-                add_picture(jobs[number].item.relative.as_posix(), size, found)
-        for path in tables:
-            cli.say(str(path))
-
-    return batches.run(
-        jobs,
-        functools.partial(worker, arguments),
-        arguments,
-        command="detection.run",
-        at_end=write,
-        tables=tables,
-        afterwards=("csv", "coco"),
-    )
+    with contextlib.ExitStack() as files:
+        add_rows = add_picture = lambda *_: None
+        if arguments.csv:
+            frames = any(is_video(job.item) for job, _ in finished)
+            add_rows = files.enter_context(write_csv(arguments.csv, frames=frames))
+        if arguments.coco:
+            add_picture = files.enter_context(write_coco(arguments.coco, classes))
+        for job, outcome in finished:
+            record = outcome.record
+            if is_video(job.item):
+                for number, objects in outcome.more["frames"]:
+                    add_rows(job.item.name, from_records(objects), number)
+                continue
+            found = from_records(record["objects"])
+            add_rows(job.item.name, found)
+            size = record["height"], record["width"]
+            add_picture(job.item.relative.as_posix(), size, found)
+    for path in filter(None, (arguments.csv, arguments.coco)):
+        cli.say(str(path))
 
 
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m detection.run")
-    inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [
-        cli.Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
+    outs = (arguments.out, arguments.voc, arguments.crops)
+    inputs = find_inputs(arguments.inputs, (*READABLE, *VIDEOS), outs=outs) or [
+        Input("astronaut.png", sample("astronaut.png"), Path("astronaut.png"))
     ]
-    jobs = plan(inputs, arguments)
+    planned = plan(inputs, arguments)
     detector = predict.load_detector(arguments)
     predict.check_classes(arguments.classes, detector.classes)
-    if arguments.cluster is not None:
-        return run_on_cluster(jobs, detector, arguments)
-    with _tables(jobs, detector, arguments) as (add_rows, add_picture):
-        code = cli.for_each(
-            (
-                job.item.name,
-                functools.partial(work, job, arguments, detector, add_rows, add_picture),
-            )
-            for job in jobs
-        )
-    for path in filter(None, (arguments.csv, arguments.coco)):
-        cli.say(str(path))
-    return code
+    tables = list(filter(None, (arguments.csv, arguments.coco)))
+    factory = functools.partial(searcher, detector, arguments)
+    return jobs.run(
+        planned,
+        factory if arguments.cluster is None else functools.partial(worker, arguments),
+        arguments,
+        command="detection.run",
+        place=arguments.place,
+        at_end=lambda finished: write_tables(finished, detector.classes, arguments),
+        tables=tables,
+        neutral=("csv", "coco", "voc", "crops"),
+    )
 
 
 if __name__ == "__main__":

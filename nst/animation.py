@@ -80,11 +80,14 @@ class Snapshots:
 
     def __init__(self, path: Path, every: int, overwrite: bool = True):
         self.path, self.every, self.overwrite = path, every, overwrite
+        self.written: list[Path] = []
+        """The snapshots so far."""
 
     def __call__(self, step: Step) -> None:
         if step.number % self.every == 0:
-            name = f"{self.path.stem}.{step.number:05d}{self.path.suffix}"
-            save_image(self.path.with_name(name), step.image(), overwrite=self.overwrite)
+            path = self.path.with_name(f"{self.path.stem}.{step.number:05d}{self.path.suffix}")
+            save_image(path, step.image(), overwrite=self.overwrite)
+            self.written.append(path)
 
 
 def plot_history(results: Sequence[Stylization], names: Sequence[str], path: Path) -> None:

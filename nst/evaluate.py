@@ -13,8 +13,10 @@ import tyro
 
 from atelier import cli
 from atelier.errors import SettingsError
+from atelier.failures import for_each
 from atelier.features import load_features
 from atelier.images import ImageSource, load_image, resize
+from atelier.inputs import Input, find_inputs
 from atelier.vgg import preprocess
 from nst.config import PRESETS, StyleTransferConfig
 from nst.objective import Loss, Objective
@@ -83,13 +85,13 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError("give PICTURE… --content PHOTO --styles PAINTING…")
     config = cli.settings(StyleTransferConfig, arguments)
 
-    def measure(item: cli.Input) -> None:
+    def measure(item: Input) -> None:
         loss = evaluate(item.source, arguments.content, arguments.styles, config)
         record = {"input": item.name, "features": config.features, "loss": loss.total}
         cli.print_json({**record, **dataclasses.asdict(loss)})
 
-    inputs = cli.find_inputs(arguments.inputs)
-    return cli.for_each((item.name, lambda item=item: measure(item)) for item in inputs)
+    inputs = find_inputs(arguments.inputs)
+    return for_each((item.name, lambda item=item: measure(item)) for item in inputs)
 
 
 if __name__ == "__main__":

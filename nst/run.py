@@ -10,11 +10,14 @@ from typing import Literal
 
 import tyro
 
-from atelier import cli
+from atelier import cli, jobs
 from atelier.errors import SettingsError
-from atelier.files import refuse_existing, write_table
+from atelier.files import write_table
 from atelier.images import load_image, sample, save_image
-from atelier.progress import notify_all
+from atelier.inputs import Input, find_inputs, output_paths
+from atelier.jobs import Job, Outcome, Work
+from atelier.progress import OnStep, notify_all
+from atelier.records import identify
 from nst import styles
 from nst.animation import Frames, Snapshots, plot_history
 from nst.config import PRESETS, StyleTransferConfig
@@ -50,58 +53,66 @@ class RunArguments(StyleTransferConfig):
     """Also write the losses of all steps as .csv and as a plot."""
 
 
-def repaint(item: cli.Input, paintings: Sequence[str], path: Path, arguments: RunArguments):
-    """Repaints one photo and writes all that was asked for beside `path`.
+def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
+    """Where the results of each photo go.
 
-    Returns:
-        The `Stylization`.
+    Raises:
+        SettingsError: two would have the same place.
     """
-    config = cli.settings(StyleTransferConfig, arguments)
-    animation = path.with_suffix(f".{arguments.animation}")
-    table, plot = path.with_suffix(".csv"), path.with_name(f"{path.stem}.history.png")
-    if animation == path:
-        raise SettingsError(f"--animation would replace the picture {path}; choose another --out")
-    targets = [path]
-    if arguments.animation != "none":
-        targets.append(animation)
-    if arguments.history:
-        targets += [table, plot]
-    for target in targets:
-        refuse_existing(target, arguments.overwrite)
-    content = load_image(item.source, alpha="keep")
+    planned = []
+    for item, path in zip(inputs, output_paths(inputs, arguments.out), strict=True):
+        animation, others = path.with_suffix(f".{arguments.animation}"), []
+        if animation == path:
+            raise SettingsError(
+                f"--animation would replace the picture {path}; choose another --out"
+            )
+        if arguments.animation != "none":
+            others.append(animation)
+        if arguments.history:
+            others += history_files(path)
+        planned.append(Job(item, path, tuple(others)))
+    return planned
+
+
+def history_files(path: Path) -> tuple[Path, Path]:
+    """The table and the plot of losses beside a result."""
+    return path.with_suffix(".csv"), path.with_name(f"{path.stem}.history.png")
+
+
+def repaint(
+    job: Job, paintings: Sequence[str], arguments: RunArguments, on_step: OnStep
+) -> Outcome:
+    """Repaints one photo, and writes all that was asked for."""
+    config, path = cli.settings(StyleTransferConfig, arguments), job.path
+    content = load_image(job.item.source, alpha="keep")
     frames = Frames(output_size(content, config)) if arguments.animation != "none" else None
     snapshots = None
     if arguments.every:
-        snapshots = Snapshots(path, arguments.every, arguments.overwrite)
-    with cli.progress_bar(path.name) as bar, cli.stop_on_signal() as stopped:
-        on_step = notify_all(bar, stopped, frames, snapshots)
-        result = stylize(content, paintings, config, on_step=on_step)
-        interrupted = stopped(None)
-    save_image(path, result.image, overwrite=arguments.overwrite)
+        snapshots = Snapshots(path, arguments.every, job.overwrite)
+    with cli.progress_bar(path.name) as bar:
+        listener = notify_all(bar, on_step, frames, snapshots)
+        result = stylize(content, paintings, config, on_step=listener)
+    save_image(path, result.image, overwrite=job.overwrite)
     if frames is not None and frames.frames:
-        frames.save(animation, overwrite=arguments.overwrite)
+        frames.save(path.with_suffix(f".{arguments.animation}"), overwrite=job.overwrite)
     if arguments.history and result.history:
+        table, plot = history_files(path)
         write_table(table, result.history)
         plot_history([result], [path.stem], plot)
-    if arguments.json:
-        cli.print_json(
-            {
-                "input": item.name,
-                "styles": list(paintings),
-                "output": str(path),
-                "height": result.image.shape[0],
-                "width": result.image.shape[1],
-                "features": result.features,
-                "steps": len(result.history),
-                "loss": result.loss.total,
-                **dataclasses.asdict(result.loss),
-                "seconds": round(result.seconds, 2),
-            }
-        )
-    cli.say(f"{path}: {result.seconds:.1f} s, {result.features}, loss {result.loss.total:.4g}")
-    if interrupted:
-        raise KeyboardInterrupt
-    return result
+    record = {
+        "input": job.item.name,
+        "styles": list(paintings),
+        "output": str(path),
+        "height": result.image.shape[0],
+        "width": result.image.shape[1],
+        "features": result.features,
+        "steps": len(result.history),
+        "loss": result.loss.total,
+        **dataclasses.asdict(result.loss),
+        "seconds": round(result.seconds, 2),
+    }
+    line = f"{path}: {result.seconds:.1f} s, {result.features}, loss {result.loss.total:.4g}"
+    return Outcome(record, line, also=tuple(snapshots.written) if snapshots else ())
 
 
 @cli.command
@@ -113,11 +124,18 @@ def main(argv: Sequence[str]) -> int:
     paintings = paintings or [DEFAULT_STYLE]
     for painting in paintings:
         styles.open_style(painting)  # A bad painting fails all photos: better at once.
-    inputs = cli.find_inputs([photo])
-    paths = cli.output_paths(inputs, arguments.out)
-    return cli.for_each(
-        (item.name, lambda item=item, path=path: repaint(item, paintings, path, arguments))
-        for item, path in zip(inputs, paths, strict=True)
+    inputs = find_inputs([photo], outs=[arguments.out])
+
+    def worker() -> Work:
+        return jobs.one_by_one(lambda job, step: repaint(job, paintings, arguments, step))
+
+    return jobs.run(
+        plan(inputs, arguments),
+        worker,
+        arguments,
+        command="nst.run",
+        neutral=("preset", "animation", "history"),
+        more={"styles": [p if p in styles.names() else identify(Path(p)) for p in paintings]},
     )
 
 

@@ -20,6 +20,7 @@ import tyro
 
 from atelier import cli
 from atelier.errors import OutputError, SettingsError
+from atelier.failures import for_each
 from atelier.files import refuse_existing
 from atelier.images import load_image, resize, sample
 from atelier.runtimes import exported_path, litert_function, open_onnx, require
@@ -237,7 +238,8 @@ def main(argv: Sequence[str]) -> int:
         )
 
     formats = dict.fromkeys(arguments.format)
-    return cli.for_each((format, lambda format=format: work(format)) for format in formats)
+    todo = ((format, lambda format=format: work(format)) for format in formats)
+    return for_each(todo, out=arguments.out)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from atelier import batches, cli
-from atelier.batches import Job, Outcome
+from atelier import batches, cli, jobs
 from atelier.errors import SettingsError
 from atelier.images import READABLE, load_image, resize, sample, save_image
+from atelier.inputs import Input, find_inputs, output_paths
+from atelier.jobs import Job, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from superres.compare import comparison
@@ -52,21 +53,11 @@ class RunArguments(batches.ClusterSettings, UpscaleConfig):
         self.check_cluster()
 
 
-def enlarge(job: Job, arguments: RunArguments) -> None:
-    """Enlarges one input, and tells of it."""
-    job.refuse_existing(arguments.overwrite)
-    with cli.progress_bar(job.path.name) as bar, cli.stop_on_signal() as stopped:
-        outcome = work(job, arguments, notify_all(bar, stopped))
-        interrupted = stopped(None)
-    outcome.tell(json=arguments.json)
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-def work(job: Job, arguments: RunArguments, on_step: OnStep | None = None) -> Outcome:
+def enlarge(job: Job, arguments: RunArguments, on_step: OnStep) -> Outcome:
     """Enlarges one input."""
     make = _enlarge_video if is_video(job.item) else _enlarge_picture
-    (width, height), result, why, notes = make(job, arguments, on_step)
+    with cli.progress_bar(job.path.name) as bar:
+        (width, height), result, why, notes = make(job, arguments, notify_all(bar, on_step))
     record = {
         "input": job.item.name,
         "output": str(job.path),
@@ -81,22 +72,18 @@ def work(job: Job, arguments: RunArguments, on_step: OnStep | None = None) -> Ou
     return Outcome(record, "; ".join((line, *notes)))
 
 
-def worker(arguments: RunArguments) -> batches.Work:
-    """What enlarges inputs on a cluster; its networks are loaded."""
+def worker(arguments: RunArguments) -> Work:
+    """What enlarges inputs; its networks are loaded."""
     for name in ("clean", "compressed") if arguments.model == "auto" else (arguments.model,):
         load_network(name, arguments.scale)
-
-    def enlarge_job(job: Job, overwrite: bool) -> Outcome:
-        return work(job, dataclasses.replace(arguments, overwrite=overwrite))
-
-    return batches.one_by_one(enlarge_job)
+    return jobs.one_by_one(lambda job, on_step: enlarge(job, arguments, on_step))
 
 
-def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep | None):
+def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep):
     config = dataclasses.asdict(cli.settings(UpscaleConfig, arguments))
     source = job.item.source
     result = upscale(source, **config, on_step=on_step)
-    image, overwrite = result.image, arguments.overwrite
+    image, overwrite = result.image, job.overwrite
     save_image(job.path, image[..., 0] if result.grey else image, overwrite=overwrite)
     for compared in job.others:
         sheet = comparison(load_image(source, alpha="keep")[..., :3], image[..., :3])
@@ -104,47 +91,47 @@ def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep | None):
     return image.shape[1::-1], result, f"{result.model} ({result.reason})", ()
 
 
-def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep | None):
+def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep):
     config = dataclasses.asdict(cli.settings(UpscaleConfig, arguments))
     result = upscale_video(
-        job.item.source, job.path, **config, on_step=on_step, overwrite=arguments.overwrite
+        job.item.source, job.path, **config, on_step=on_step, overwrite=job.overwrite
     )
     why = f"{result.frames} frames, {result.model}"
     return (result.width, result.height), result, why, result.notes
 
 
-def plan(inputs: Sequence[cli.Input], arguments: RunArguments) -> list[Job]:
+def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
     """Where the results of each input go.
 
     Raises:
         SettingsError: two would have the same place, or it cannot hold what an input becomes.
     """
-    paths = cli.output_paths(
+    paths = output_paths(
         inputs,
         arguments.out,
         suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
         files=(*READABLE, *VIDEOS),
     )
-    jobs = []
+    planned = []
     for item, path in zip(inputs, paths, strict=True):
         if is_video(item) != (path.suffix.lower() in VIDEOS):
             kind, other = ("video", ".mp4") if is_video(item) else ("picture", ".png")
             raise SettingsError(f"{item.name} is a {kind}: name it {other}, not --out {path}")
         compared = arguments.compare and not is_video(item)
         others = (path.with_name(f"{path.stem}.compare.png"),) if compared else ()
-        jobs.append(Job(item, path, others))
-    return jobs
+        planned.append(Job(item, path, others))
+    return planned
 
 
-def is_video(item: cli.Input) -> bool:
+def is_video(item: Input) -> bool:
     """Whether an input is a video, by its suffix."""
     return item.relative.suffix.lower() in VIDEOS
 
 
-def example() -> cli.Input:
+def example() -> Input:
     """The astronaut of scikit-image, halved, as a JPEG file of quality 75."""
     data = halved(load_image(sample("astronaut.png")), 75)
-    return cli.Input("astronaut.jpg", data, Path("astronaut.jpg"))
+    return Input("astronaut.jpg", data, Path("astronaut.jpg"))
 
 
 def halved(picture: np.ndarray, quality: int | None) -> bytes:
@@ -161,12 +148,15 @@ def halved(picture: np.ndarray, quality: int | None) -> bytes:
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(RunArguments, argv, prog="python -m superres.run")
-    inputs = cli.find_inputs(arguments.inputs, (*READABLE, *VIDEOS)) or [example()]
-    jobs = plan(inputs, arguments)
-    if arguments.cluster is not None:
-        factory = functools.partial(worker, arguments)
-        return batches.run(jobs, factory, arguments, command="superres.run")
-    return cli.for_each((job.item.name, functools.partial(enlarge, job, arguments)) for job in jobs)
+    inputs = find_inputs(arguments.inputs, (*READABLE, *VIDEOS), outs=[arguments.out])
+    return jobs.run(
+        plan(inputs or [example()], arguments),
+        functools.partial(worker, arguments),
+        arguments,
+        command="superres.run",
+        place=arguments.place,
+        neutral=("compare", "tile"),
+    )
 
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ def same_on_a_cluster(tmp_path):
         return {
             name: path.read_bytes()
             for name, path in found.items()
-            if path.is_file() and not name.startswith("manifest")
+            if path.is_file() and not name.startswith(".atelier")
         }
 
     def assert_same(files: dict[str, bytes], others: dict[str, bytes]) -> None:

@@ -378,13 +378,7 @@ def command_line(program: str, arguments: object, *pictures: Picture | str) -> s
         arguments: of its command, without inputs.
         pictures: the inputs, in order: those that were given, and names.
     """
-    quoted = {
-        field.name: shlex.quote(value)
-        for field in dataclasses.fields(arguments)
-        if isinstance(value := getattr(arguments, field.name), str)
-    }
-    flags = cli.as_flags(dataclasses.replace(arguments, **quoted))
-    words = ["python", "-m", program, *map(shell_word, pictures), flags]
+    words = ["python", "-m", program, *map(shell_word, pictures), cli.as_flags(arguments)]
     return " ".join(word for word in words if word)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from atelier import cli
 from atelier.errors import SettingsError
+from atelier.failures import for_each
 from atelier.files import atomic_path
 from nst.paint import PAINTINGS, paint
 
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
             temporary.write_bytes(encode_png(picture))
         cli.say(f"{path}: {picture.shape[1]}×{picture.shape[0]}")
 
-    return cli.for_each((name, lambda name=name: draw(name)) for name in arguments.names)
+    return for_each((name, lambda name=name: draw(name)) for name in arguments.names)
 
 
 if __name__ == "__main__":

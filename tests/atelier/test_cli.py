@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from pathlib import Path
 from typing import Literal
 
@@ -160,10 +159,11 @@ def test_in_a_process_of_its_own(tmp_path):
     program.write_text(
         "import os, signal, sys\n"
         "from atelier import cli\n"
+        "from atelier.inputs import find_inputs\n"
         "from atelier.images import load_image\n"
         "@cli.command\n"
         "def main(argv):\n"
-        "    (item,) = cli.find_inputs(['-'])\n"
+        "    (item,) = find_inputs(['-'])\n"
         "    cli.say(str(load_image(item.source).shape))\n"
         # Whatever started the tests may have had Ctrl-C ignored.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -298,236 +298,6 @@ def test_flags_of_arguments_can_be_typed_again():
 def test_flags_for_cards_do_not_tell_where_data_lay():
     given = Arguments(out=Path("/home/me/run"), inputs=("/secret/photos", "b"))
     assert cli.as_flags(given) == "--inputs photos b --out run"
-
-
-# === Inputs ===
-
-
-def test_files_are_taken_as_they_are():
-    (item,) = cli.find_inputs(["some/where/missing.xyz"])
-    assert item == cli.Input(
-        "some/where/missing.xyz", Path("some/where/missing.xyz"), Path("missing.xyz")
-    )
-    assert cli.find_inputs([]) == []
-
-
-def test_a_folder_gives_its_pictures_in_order(tmp_path):
-    touch(tmp_path, "b.png", "a.JPG", "c/d.webp", "notes.txt", ".hidden.png", "c/.tmp-x.png")
-    (tmp_path / "album.png").mkdir()
-    touch(tmp_path, "album.png/x.gif")
-    found = cli.find_inputs([tmp_path])
-    assert [str(item.relative) for item in found] == [
-        "a.JPG",
-        "album.png/x.gif",
-        "b.png",
-        "c/d.webp",
-    ]
-    assert found[0].source == tmp_path / "a.JPG"
-    assert found[0].name == str(tmp_path / "a.JPG")
-
-
-def test_other_kinds_of_files_can_be_looked_for(tmp_path):
-    touch(tmp_path, "a.png", "b.MP4", "c.txt")
-    found = cli.find_inputs([tmp_path], (".txt", ".mp4"))
-    assert [str(item.relative) for item in found] == ["b.MP4", "c.txt"]
-
-
-@pytest.mark.parametrize("content", [[], ["notes.txt"], [".hidden.png"]])
-def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content):
-    touch(tmp_path, *content)
-    with pytest.raises(ImageError, match=f"^{tmp_path}: no pictures in this folder$"):
-        cli.find_inputs([tmp_path])
-
-
-def listed(folder: Path, *lines: str, end="\n") -> list[cli.Input]:
-    (folder / "list.txt").write_text("".join(line + end for line in lines), encoding="utf-8")
-    return cli.find_inputs([folder / "list.txt"])
-
-
-def test_a_list_gives_the_files_that_it_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = listed(tmp_path, "./b.png", "", "a/x.png", "  ", "a/ö c.jpg", "missing.xyz")
-    assert [item.name for item in found] == ["./b.png", "a/x.png", "a/ö c.jpg", "missing.xyz"]
-    assert [str(item.relative) for item in found] == [
-        "b.png",
-        "a/x.png",
-        "a/ö c.jpg",
-        "missing.xyz",
-    ]
-    assert [item.source for item in found] == [Path(item.name) for item in found]
-    assert listed(tmp_path, "./b.png", end="\r\n")[0].name == "./b.png"
-    assert listed(tmp_path, "\ufeffb.png")[0].name == "b.png"
-
-
-def test_listed_files_keep_their_places_below_the_folder_that_all_share(tmp_path):
-    found = listed(tmp_path, "/x/y/a.png", "/x/y/z/b.png", "/x/c/../y/d.png")
-    assert [str(item.relative) for item in found] == ["a.png", "z/b.png", "d.png"]
-    assert [str(item.relative) for item in listed(tmp_path, "/x/y/a.png")] == ["a.png"]
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ("../../a.png", "b.png"),
-        ("/elsewhere/a.png", "a/../../b.png"),
-        ("/../../a.png", "/b.png"),
-        ("//a.png", "/b/c.png"),
-        ("/", "a.png"),
-        ("..", "."),
-    ],
-)
-def test_no_listed_file_can_lead_out_of_the_results_folder(tmp_path, monkeypatch, lines):
-    monkeypatch.chdir(tmp_path)
-    for path in cli.output_paths(listed(tmp_path, *lines), tmp_path / "out"):
-        assert tmp_path / "out" in Path(os.path.abspath(path)).parents
-
-
-def test_a_file_that_is_listed_twice_is_taken_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (item,) = listed(tmp_path, "a.png", "./a.png", f"{tmp_path}/b/../a.png", "a.png")
-    assert item.relative == Path("a.png")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "no files in this list"),
-        (b"\n \n\r\n", "no files in this list"),
-        (b"a.png\0b.png\n", "it is no text in UTF-8"),
-        (b"\x89PNG\r\n\x1a\n", "it is no text in UTF-8"),
-        (None, "No such file or directory"),
-    ],
-)
-def test_what_is_no_list_is_one_line(tmp_path, content, words):
-    if content is not None:
-        (tmp_path / "list.txt").write_bytes(content)
-    with pytest.raises(ImageError, match=f"^{tmp_path}/list.txt: .*{words}"):
-        cli.find_inputs([tmp_path / "list.txt"])
-
-
-def test_a_dash_is_standard_input(monkeypatch, tmp_path, photo):
-    save_image(tmp_path / "x.png", photo)
-    content = io.TextIOWrapper(io.BytesIO((tmp_path / "x.png").read_bytes()))
-    monkeypatch.setattr(sys, "stdin", content)
-    (item,) = cli.find_inputs(["-"])
-    assert item.name == "standard input"
-    assert (load_image(item.source) == photo).all()
-    assert cli.output_paths([item], Path("out")) == [Path("out/stdin.png")]
-
-
-def test_bytes_of_standard_input_are_bounded(monkeypatch):
-    monkeypatch.setattr(cli, "file_bound", lambda: 1000)
-    content = io.BytesIO(bytes(2000))
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=content))
-    with pytest.raises(ImageError, match="standard input: more than 1,000 bytes"):
-        cli.find_inputs(["-"])
-    assert content.tell() == 1001
-
-
-@pytest.mark.parametrize("stdin", [None, io.StringIO("a notebook's")])
-def test_no_standard_input_is_one_line(monkeypatch, stdin):
-    monkeypatch.setattr(sys, "stdin", stdin)
-    with pytest.raises(ImageError, match="no standard input"):
-        cli.find_inputs(["-"])
-
-
-# === Outputs ===
-
-
-def outputs(inputs: list, out: str | Path = "out", **options) -> list[str]:
-    return [str(path) for path in cli.output_paths(cli.find_inputs(inputs), Path(out), **options)]
-
-
-def test_results_keep_their_inputs_names():
-    assert outputs(["x/a.jpg", "y/b.c.png"]) == ["out/a.png", "out/b.c.png"]
-    assert outputs(["x/a.jpg"], suffix=".jpg") == ["out/a.jpg"]
-    assert outputs([]) == []
-
-
-def test_results_of_a_folder_keep_its_folders(tmp_path):
-    touch(tmp_path, "a.jpg", "b/a.jpg")
-    assert outputs([tmp_path]) == ["out/a.png", "out/b/a.png"]
-
-
-def test_out_can_be_a_file_for_one_input(tmp_path):
-    assert outputs(["a.jpg"], "x/result.WEBP") == ["x/result.WEBP"]
-    with pytest.raises(SettingsError, match=r"--out r\.png is one file, but there are 2 inputs"):
-        outputs(["a.jpg", "b.jpg"], "r.png")
-
-
-def test_each_input_can_have_a_suffix_of_its_own():
-    def suffix(item):
-        return ".mp4" if item.relative.suffix == ".avi" else ".png"
-
-    options = {"suffix": suffix, "files": (".mp4",)}
-    assert outputs(["a.jpg", "b.avi"], **options) == ["out/a.png", "out/b.mp4"]
-    assert outputs(["b.avi"], "x.mp4", **options) == ["x.mp4"]
-    assert outputs(["b.avi"], "x.png", **options) == ["x.png/b.mp4"]
-
-
-def test_a_folder_may_be_named_like_a_file(tmp_path):
-    (tmp_path / "r.png").mkdir()
-    assert outputs(["a.jpg", "b.jpg"], tmp_path / "r.png")[1] == str(tmp_path / "r.png/b.png")
-
-
-def test_inputs_with_the_same_stem_keep_their_suffixes():
-    assert outputs(["a.jpg", "b.png", "a.webp"]) == ["out/a.jpg.png", "out/b.png", "out/a.webp.png"]
-
-
-@pytest.mark.parametrize("inputs", [["x/a.jpg", "y/a.jpg"], ["a.jpg", "a.jpg"]])
-def test_two_results_never_go_to_one_file(inputs):
-    with pytest.raises(SettingsError, match=r"both be written to out/a\.jpg\.png"):
-        outputs(inputs)
-
-
-def test_a_name_that_looks_like_anothers_result_is_not_overwritten():
-    with pytest.raises(SettingsError, match=r"out/a\.jpg\.png"):
-        outputs(["a.jpg", "a.webp", "a.jpg.tif"])
-
-
-# === for_each ===
-
-
-def test_one_bad_file_in_a_folder_fails_alone(tmp_path, photo, capsys):
-    for name in ("a.png", "c.png"):
-        save_image(tmp_path / name, photo)
-    (tmp_path / "b.png").write_text("not a picture")
-    done = []
-
-    @cli.command
-    def main(argv):
-        return cli.for_each(
-            (item.name, lambda item=item: done.append(load_image(item.source)))
-            for item in cli.find_inputs(argv)
-        )
-
-    assert main([str(tmp_path)]) == 1
-    assert len(done) == 2
-    # The name is said once, although both the reader and the loop know it.
-    assert capsys.readouterr().err == (
-        f"error: {tmp_path / 'b.png'}: not a picture in a format that can be read\n"
-    )
-    (tmp_path / "b.png").unlink()
-    assert main([str(tmp_path)]) == 0
-
-
-def test_a_reason_without_the_name_gets_it(capsys):
-    def fail():
-        raise OutputError("the disk is full")
-
-    assert cli.for_each([("a.png", fail), ("b.png", lambda: None)]) == 1
-    assert capsys.readouterr().err == "error: a.png: the disk is full\n"
-    assert cli.for_each([]) == 0
-
-
-def test_ctrl_c_ends_the_loop():
-    def stop():
-        raise KeyboardInterrupt
-
-    done = []
-    with pytest.raises(KeyboardInterrupt):
-        cli.for_each([("a", stop), ("b", lambda: done.append(1))])
-    assert not done
 
 
 # === Output lines ===

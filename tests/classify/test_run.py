@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier import cli
 from atelier.images import load_image, save_image
 from classify import run as module
 from classify.data import CLASSES
 from classify.predict import NONE, classify
-from classify.run import RunArguments, caption, main
+from classify.run import caption, main
 
 FIELDS = {"input", "label", "known", "energy", "probabilities", "model"}
 
@@ -36,7 +35,8 @@ def run(folder, *arguments, name="all") -> int:
 
 
 def names(folder) -> list[str]:
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    return sorted(str(file) for file in files if ".atelier" not in file.parts)
 
 
 def records(capsys) -> list[dict]:
@@ -175,28 +175,29 @@ def test_batches_change_nothing_and_bound_what_is_read(files, monkeypatch, photo
     for number in range(11):
         save_image(many / f"{number:02d}.png", photo[number : number + 30])
     (many / "05.png").write_bytes(b"broken")
-    inputs, loaded, told = cli.find_inputs([many]), [], []
+    loaded, told = [], []
     load = module.load_image
 
     def counted(source):
         loaded.append(source)
         return load(source)
 
-    def on_result(item, result):
-        told.append((item, result))
+    def tell(outcome, arguments):
+        told.append(outcome.record)
         # Of each batch of four the last may be read, and one that is broken.
         assert len(loaded) <= 4 * (1 + (len(told) - 1) // 4) + 1
 
     monkeypatch.setattr(module, "load_image", counted)
+    monkeypatch.setattr(module, "tell", tell)
     monkeypatch.setattr(module, "BATCH", 4)
-    arguments = RunArguments(out=files / "out", csv=True, sheet=3)
-    network = module.load("strong")
-    assert module.run(inputs, network, arguments, on_result) is False
-    assert [item.source.name for item, _ in told] == [f"{n:02d}.png" for n in range(11) if n != 5]
-    assert [row["input"] for row in table(files)] == [item.name for item, _ in told]
-    for item, result in told:
-        expected = classify(item.source, network=network)
-        np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-4)
+    assert run(files, "--csv", "--sheet", 3, "--top", 10, name="many") == 1
+    names = [str(many / f"{number:02d}.png") for number in range(11) if number != 5]
+    assert [record["input"] for record in told] == names
+    assert [row["input"] for row in table(files)] == names
+    for record in told:
+        expected = classify(record["input"], network=module.load("strong"))
+        found = list(record["probabilities"].values())
+        np.testing.assert_allclose(found, expected.probabilities, atol=1e-4)
 
 
 @pytest.mark.parametrize(("sheet", "columns"), [(1, 1), (4, 2), (48, 3)])
@@ -343,7 +344,7 @@ def test_nothing_is_overwritten_unasked(files, error_line, name):
 
 def test_a_folder_that_cannot_be_made_is_named(files, error_line):
     (files / "out").write_text("a file where a folder should be")
-    assert run(files) == 2
+    assert run(files, name="all/red.png") == 1
     assert str(files / "out") in error_line()
 
 

@@ -199,11 +199,11 @@ class Look:
 
     @staticmethod
     def tree(folder: Path) -> dict[str, bytes]:
-        """All files below a folder with what is in them."""
+        """All files below a folder with what is in them, but for records, which tell of times."""
         return {
             str(file.relative_to(folder)): file.read_bytes()
             for file in sorted(folder.rglob("*"))
-            if stat.S_ISREG(file.lstat().st_mode)
+            if stat.S_ISREG(file.lstat().st_mode) and ".atelier" not in file.parts
         }
 
     @staticmethod

@@ -1,13 +1,14 @@
 """A folder that changes between the moment it is listed and the moment its files are read."""
 
+import importlib
 import os
 import shutil
 import threading
 
 import pytest
 
-from atelier import cli
 from atelier.files import files_below
+from atelier.inputs import find_inputs
 
 TASKS = ("classify", "superres", "cartoon", "detection", "nst")
 
@@ -23,7 +24,8 @@ def test_what_changed_is_named_and_the_rest_done(
 ):
     folder, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(things("pictures"), folder)
-    find = cli.find_inputs
+    run = importlib.import_module(f"{task}.run")
+    find = run.find_inputs
 
     def find_and_change(*arguments, **options):
         found = find(*arguments, **options)
@@ -35,7 +37,7 @@ def test_what_changed_is_named_and_the_rest_done(
         shutil.copy(folder / "0.png", folder / "added.png")
         return found
 
-    monkeypatch.setattr(cli, "find_inputs", find_and_change)
+    monkeypatch.setattr(run, "find_inputs", find_and_change)
     done = here(batch(task, out, folder))
     assert done.code == 1
     named = [os.path.basename(line.split(": ")[1]) for line in done.errors]
@@ -76,7 +78,7 @@ def test_folders_come_and_go_as_they_are_listed(tmp_path):
     thread.start()
     try:
         for _ in range(300):
-            names = [item.relative.as_posix() for item in cli.find_inputs([tmp_path])]
+            names = [item.relative.as_posix() for item in find_inputs([tmp_path])]
             assert names[0] == "a.png"
             assert set(names[1:]) <= {"b", "b/c", "b/c/d", "b/c/d/x.png"}
     finally:

@@ -1,5 +1,6 @@
 """kill -9, then the same command again: all ends as in an unbroken run, and no rests stay."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -85,10 +86,10 @@ def test_killed_batch_keeps_what_is_done_and_does_the_rest(
     kept = {name: data for name, data in look.tree(broken).items() if not name.startswith(".")}
     assert 2 <= len(kept) < len(look.tree(whole))
     done = here(batch(task, broken))
-    # What is there is not made again, and said so.
-    assert done.code == 1
-    assert len(done.errors) == len(kept)
-    assert all("exists; choose another --out or pass --overwrite" in line for line in done.errors)
+    assert done.code == 0
+    # The last one may have been written and not yet recorded.
+    known = re.search(r"^(\d) of 6 inputs are done already$", done.err, re.MULTILINE)
+    assert int(known[1]) in (len(kept), len(kept) - 1)
     assert kept.items() <= look.tree(broken).items()
     assert set(look.tree(broken)) == set(look.tree(whole))
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atelier.errors import AtelierError, OutputError, WeightsError
-from atelier.manifest import entries
+from atelier.records import read_record
 from atelier.runs import RunFolder, load_run
 from atelier.sweep import TrialResult, run_sweep
 from classify.config import NetworkConfig as ClassifierConfig
@@ -186,7 +186,7 @@ def sweep(folder) -> list[dict]:
 def test_json_on_which_python_gives_up_is_one_line(finished, tmp_path, refusal, monkeypatch):
     sweep(tmp_path / "sweep")
     RunFolder(tmp_path / "run", Settings())
-    (tmp_path / "manifest.jsonl").write_text('{"input": "a.png"}\n')
+    (tmp_path / "record.json").write_text('{"version": 1}')
     loads = json.loads
 
     def give_up(text, **options):
@@ -199,9 +199,8 @@ def test_json_on_which_python_gives_up_is_one_line(finished, tmp_path, refusal, 
         (lambda: sweep(tmp_path / "sweep"), OutputError),
         (lambda: RunFolder(tmp_path / "run", Settings()), OutputError),
         (lambda: load_run(finished["superres"][0]), WeightsError),
-        (lambda: list(entries(tmp_path / "manifest.jsonl", strict=True)), OutputError),
     ):
         refusal(reader)
         with pytest.raises(kind):
             reader()
-    assert list(entries(tmp_path / "manifest.jsonl")) == []
+    assert read_record(tmp_path / "record.json") is None

@@ -29,7 +29,8 @@ def run(folder, *arguments):
 
 
 def names(folder):
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    return sorted(str(file) for file in files if ".atelier" not in file.parts)
 
 
 def records(capsys):

@@ -1,0 +1,206 @@
+"""Inputs of a command line, what is left out of folders, and where results go."""
+
+import io
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from atelier import inputs
+from atelier.errors import ImageError, SettingsError
+from atelier.images import load_image, save_image
+from atelier.inputs import Input, find_inputs, output_paths
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return [folder / name for name in names]
+
+
+# === Inputs ===
+
+
+def test_files_are_taken_as_they_are():
+    (item,) = find_inputs(["some/where/missing.xyz"])
+    assert item == Input(
+        "some/where/missing.xyz", Path("some/where/missing.xyz"), Path("missing.xyz")
+    )
+    assert find_inputs([]) == []
+
+
+def test_a_folder_gives_its_pictures_in_order(tmp_path):
+    touch(tmp_path, "b.png", "a.JPG", "c/d.webp", "notes.txt", ".hidden.png", "c/.tmp-x.png")
+    (tmp_path / "album.png").mkdir()
+    touch(tmp_path, "album.png/x.gif")
+    found = find_inputs([tmp_path])
+    assert [str(item.relative) for item in found] == [
+        "a.JPG",
+        "album.png/x.gif",
+        "b.png",
+        "c/d.webp",
+    ]
+    assert found[0].source == tmp_path / "a.JPG"
+    assert found[0].name == str(tmp_path / "a.JPG")
+
+
+def test_other_kinds_of_files_can_be_looked_for(tmp_path):
+    touch(tmp_path, "a.png", "b.MP4", "c.txt")
+    found = find_inputs([tmp_path], (".txt", ".mp4"))
+    assert [str(item.relative) for item in found] == ["b.MP4", "c.txt"]
+
+
+@pytest.mark.parametrize("content", [[], ["notes.txt"], [".hidden.png"]])
+def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content):
+    touch(tmp_path, *content)
+    with pytest.raises(ImageError, match=f"^{tmp_path}: no pictures in this folder$"):
+        find_inputs([tmp_path])
+
+
+def listed(folder: Path, *lines: str, end="\n") -> list[Input]:
+    (folder / "list.txt").write_text("".join(line + end for line in lines), encoding="utf-8")
+    return find_inputs([folder / "list.txt"])
+
+
+def test_a_list_gives_the_files_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = listed(tmp_path, "./b.png", "", "a/x.png", "  ", "a/ö c.jpg", "missing.xyz")
+    assert [item.name for item in found] == ["./b.png", "a/x.png", "a/ö c.jpg", "missing.xyz"]
+    assert [str(item.relative) for item in found] == [
+        "b.png",
+        "a/x.png",
+        "a/ö c.jpg",
+        "missing.xyz",
+    ]
+    assert [item.source for item in found] == [Path(item.name) for item in found]
+    assert listed(tmp_path, "./b.png", end="\r\n")[0].name == "./b.png"
+    assert listed(tmp_path, "\ufeffb.png")[0].name == "b.png"
+
+
+def test_listed_files_keep_their_places_below_the_folder_that_all_share(tmp_path):
+    found = listed(tmp_path, "/x/y/a.png", "/x/y/z/b.png", "/x/c/../y/d.png")
+    assert [str(item.relative) for item in found] == ["a.png", "z/b.png", "d.png"]
+    assert [str(item.relative) for item in listed(tmp_path, "/x/y/a.png")] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("../../a.png", "b.png"),
+        ("/elsewhere/a.png", "a/../../b.png"),
+        ("/../../a.png", "/b.png"),
+        ("//a.png", "/b/c.png"),
+        ("/", "a.png"),
+        ("..", "."),
+    ],
+)
+def test_no_listed_file_can_lead_out_of_the_results_folder(tmp_path, monkeypatch, lines):
+    monkeypatch.chdir(tmp_path)
+    for path in output_paths(listed(tmp_path, *lines), tmp_path / "out"):
+        assert tmp_path / "out" in Path(os.path.abspath(path)).parents
+
+
+def test_a_file_that_is_listed_twice_is_taken_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (item,) = listed(tmp_path, "a.png", "./a.png", f"{tmp_path}/b/../a.png", "a.png")
+    assert item.relative == Path("a.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no files in this list"),
+        (b"\n \n\r\n", "no files in this list"),
+        (b"a.png\0b.png\n", "it is no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n", "it is no text in UTF-8"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_what_is_no_list_is_one_line(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(ImageError, match=f"^{tmp_path}/list.txt: .*{words}"):
+        find_inputs([tmp_path / "list.txt"])
+
+
+def test_a_dash_is_standard_input(monkeypatch, tmp_path, photo):
+    save_image(tmp_path / "x.png", photo)
+    content = io.TextIOWrapper(io.BytesIO((tmp_path / "x.png").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", content)
+    (item,) = find_inputs(["-"])
+    assert item.name == "standard input"
+    assert (load_image(item.source) == photo).all()
+    assert output_paths([item], Path("out")) == [Path("out/stdin.png")]
+
+
+def test_bytes_of_standard_input_are_bounded(monkeypatch):
+    monkeypatch.setattr(inputs, "file_bound", lambda: 1000)
+    content = io.BytesIO(bytes(2000))
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=content))
+    with pytest.raises(ImageError, match="standard input: more than 1,000 bytes"):
+        find_inputs(["-"])
+    assert content.tell() == 1001
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO("a notebook's")])
+def test_no_standard_input_is_one_line(monkeypatch, stdin):
+    monkeypatch.setattr(sys, "stdin", stdin)
+    with pytest.raises(ImageError, match="no standard input"):
+        find_inputs(["-"])
+
+
+# === Outputs ===
+
+
+def outputs(inputs: list, out: str | Path = "out", **options) -> list[str]:
+    return [str(path) for path in output_paths(find_inputs(inputs), Path(out), **options)]
+
+
+def test_results_keep_their_inputs_names():
+    assert outputs(["x/a.jpg", "y/b.c.png"]) == ["out/a.png", "out/b.c.png"]
+    assert outputs(["x/a.jpg"], suffix=".jpg") == ["out/a.jpg"]
+    assert outputs([]) == []
+
+
+def test_results_of_a_folder_keep_its_folders(tmp_path):
+    touch(tmp_path, "a.jpg", "b/a.jpg")
+    assert outputs([tmp_path]) == ["out/a.png", "out/b/a.png"]
+
+
+def test_out_can_be_a_file_for_one_input(tmp_path):
+    assert outputs(["a.jpg"], "x/result.WEBP") == ["x/result.WEBP"]
+    with pytest.raises(SettingsError, match=r"--out r\.png is one file, but there are 2 inputs"):
+        outputs(["a.jpg", "b.jpg"], "r.png")
+
+
+def test_each_input_can_have_a_suffix_of_its_own():
+    def suffix(item):
+        return ".mp4" if item.relative.suffix == ".avi" else ".png"
+
+    options = {"suffix": suffix, "files": (".mp4",)}
+    assert outputs(["a.jpg", "b.avi"], **options) == ["out/a.png", "out/b.mp4"]
+    assert outputs(["b.avi"], "x.mp4", **options) == ["x.mp4"]
+    assert outputs(["b.avi"], "x.png", **options) == ["x.png/b.mp4"]
+
+
+def test_a_folder_may_be_named_like_a_file(tmp_path):
+    (tmp_path / "r.png").mkdir()
+    assert outputs(["a.jpg", "b.jpg"], tmp_path / "r.png")[1] == str(tmp_path / "r.png/b.png")
+
+
+def test_inputs_with_the_same_stem_keep_their_suffixes():
+    assert outputs(["a.jpg", "b.png", "a.webp"]) == ["out/a.jpg.png", "out/b.png", "out/a.webp.png"]
+
+
+@pytest.mark.parametrize("inputs", [["x/a.jpg", "y/a.jpg"], ["a.jpg", "a.jpg"]])
+def test_two_results_never_go_to_one_file(inputs):
+    with pytest.raises(SettingsError, match=r"both be written to out/a\.jpg\.png"):
+        outputs(inputs)
+
+
+def test_a_name_that_looks_like_anothers_result_is_not_overwritten():
+    with pytest.raises(SettingsError, match=r"out/a\.jpg\.png"):
+        outputs(["a.jpg", "a.webp", "a.jpg.tif"])
