@@ -279,7 +279,7 @@ class FasterRCNN(keras.Model):
         shared = set(map(id, keras.Model(self.backbone.input, pooled).layers))
         return [layer for layer in self.backbone.layers if id(layer) not in shared]
 
-    def trained(self) -> list[keras.Variable]:
+    def stage_variables(self) -> list[keras.Variable]:
         """Returns the variables that the current stage changes."""
         backbone, rpn, head = (
             part.trainable_variables for part in (self.backbone, self.rpn, self.box_head)
@@ -362,7 +362,7 @@ class FasterRCNN(keras.Model):
 
     def train_step(self, data):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
-        variables = self.trained()
+        variables = self.stage_variables()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             found = self.compute_losses(data)

@@ -197,7 +197,7 @@ def test_other_classes_have_a_predictor_of_their_own(name, state, file):
     for layer, weights in zip(PREDICTOR, before, strict=True):
         for old, new in zip(weights, model.box_head.get_layer(layer).get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
-    trained = {variable.path for variable in model.trained()}
+    trained = {variable.path for variable in model.stage_variables()}
     assert any("head_classes" in path for path in trained)
     assert any("body_layer4" in path for path in trained)
     assert not any("body_layer1" in path for path in trained)

@@ -319,7 +319,7 @@ def test_each_level_is_trained_by_whoever_reads_it(small, tiny):
     trained = {}
     for stage in STAGES:
         model.set_stage(stage)
-        trained[stage] = {variable.path for variable in model.trained()}
+        trained[stage] = {variable.path for variable in model.stage_variables()}
     backbone, rpn, head = (
         {v.path for v in getattr(model, part).trainable_variables} for part in PARTS
     )
