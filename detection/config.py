@@ -18,8 +18,8 @@ class DetectConfig:
     weights: Path | None = None
     """A local copy of torchvision's weights of resnet50_fpn, instead of fetching them."""
     threshold: float | None = None
-    """Objects less sure than this are left out; left out itself, the detector's own, at which it
-    was best on pictures held back from its training."""
+    """Objects less sure than this are left out; left out itself, each class's own, at which the
+    detector was best on pictures that it had not seen."""
     classes: tuple[str, ...] = ()
     """Names of the classes to keep; all of them, if left out."""
 

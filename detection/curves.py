@@ -121,7 +121,7 @@ def precision_recall(
         scores.append(detected.scores[kept])
         hits.append(objects[kept] != MISSED)
     labels, scores, hits = map(np.concatenate, (labels, scores, hits))
-    truth = np.concatenate([item.labels[_counted(item)] for item, _ in pictures])
+    truth = np.concatenate([item.labels[counted(item)] for item, _ in pictures])
     counts = np.bincount(truth, minlength=len(dataset.classes))
     order = np.argsort(-scores, kind="stable")
     curves = []
@@ -164,7 +164,7 @@ def confusion(
         detected = detected.above(score)
         matching = match(item, detected, iou)
         objects = matching.objects.copy()
-        free = _counted(item) & ~np.isin(np.arange(len(item.labels)), objects)
+        free = counted(item) & ~np.isin(np.arange(len(item.labels)), objects)
         for place in np.flatnonzero((objects == MISSED) & ~matching.on_own):
             overlaps = np.where(free, matching.overlaps[place], -1.0)
             if overlaps.size and overlaps.max() >= iou:
@@ -221,24 +221,24 @@ def match(item: Annotated, detected: Detected, iou: float = IOU) -> Matching:
     if overlaps.size:
         overlaps = mask.iou(detected.boxes, from_corners(item.boxes), item.crowd)
     own = detected.labels[:, None] == item.labels
-    counted = _counted(item)
+    counts = counted(item)
     objects = np.full(len(detected.labels), MISSED)
     on_own = np.zeros(len(objects), bool)
     if overlaps.size:
         single = np.where(own & ~item.crowd, overlaps, -1.0)
         best = single.argmax(axis=1)
         on_own = single.max(axis=1) >= iou
-        candidates = np.flatnonzero(on_own & counted[best])
+        candidates = np.flatnonzero(on_own & counts[best])
         places, first = np.unique(best[candidates], return_index=True)
         objects[candidates[first]] = places
         in_crowd = (own & item.crowd & (overlaps >= iou)).any(axis=1)
-        objects[on_own & ~counted[best]] = NEUTRAL
+        objects[on_own & ~counts[best]] = NEUTRAL
         objects[in_crowd & (objects == MISSED)] = NEUTRAL
     return Matching(objects, on_own, overlaps)
 
 
-def _counted(item: Annotated) -> np.ndarray:
-    """bool (N,): the objects that are neither crowds nor difficult."""
+def counted(item: Annotated) -> np.ndarray:
+    """Returns bool (N,): the objects that are neither crowds nor difficult."""
     return ~(item.crowd | item.difficult)
 
 

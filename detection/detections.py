@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -22,11 +22,19 @@ class Detections:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, score: float = 0.0, classes: Collection[str] | None = None) -> Detections:
-        """Those with at least this score, and of these classes; None: of all classes."""
+    def select(
+        self, score: float | Mapping[str, float] = 0.0, classes: Collection[str] | None = None
+    ) -> Detections:
+        """Returns those with at least a score, and of some classes.
+
+        Args:
+            score: of all classes, or by their names; a class without one has all of its objects.
+            classes: names; None for all.
+        """
+        least = score.get if isinstance(score, Mapping) else lambda label, default: score
         kept = [
             i
             for i, label in enumerate(self.labels)
-            if self.scores[i] >= score and (classes is None or label in classes)
+            if self.scores[i] >= least(label, 0.0) and (classes is None or label in classes)
         ]
         return Detections(self.boxes[kept], self.scores[kept], tuple(self.labels[i] for i in kept))

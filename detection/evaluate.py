@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from atelier import cli
@@ -13,20 +13,23 @@ from atelier.files import refuse_existing, write_json, write_text
 from atelier.images import load_image, save_image
 from atelier.progress import Step
 from detection import predict
-from detection.annotations import Dataset
+from detection.annotations import Dataset, plain
 from detection.config import DetectConfig
 from detection.curves import confusion, draw_confusion, draw_curves, precision_recall
 from detection.detections import Detections
 from detection.metrics import evaluate, table
 from detection.predict import Detector
-from detection.sources import DataConfig, report_faults
+from detection.shares import at_threshold
+from detection.sources import DataConfig, common_classes, report_faults
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateArguments(DataConfig):
     """Measure a detector on annotated pictures.
 
-    Prints COCO's average precision, VOC's, and a table of the classes.
+    Prints COCO's average precision, VOC's, a table of the classes, and how many objects are found
+    at the threshold, by the share of their picture. Of classes, those that the detector finds are
+    measured, and others are named.
     """
 
     model: str = DetectConfig.model
@@ -34,8 +37,8 @@ class EvaluateArguments(DataConfig):
     weights: Path | None = None
     """A local copy of torchvision's weights, instead of fetching them."""
     threshold: float | None = None
-    """From which score on a detection is counted in the confusion matrix; left out, the detector's
-    own."""
+    """From which score on a detection counts as found, and in the confusion matrix; left out, each
+    class's own."""
     out: Path | None = None
     """A folder for scores.json, table.txt, precision_recall.png and confusion.png."""
     overwrite: bool = False
@@ -73,22 +76,26 @@ def main(argv: Sequence[str]) -> int:
     detector = predict.load_detector(arguments.detection)
     dataset = arguments.read()
     report_faults(dataset)
+    dataset, left_out = common_classes(dataset, detector.classes, arguments.model)
 
     start = time.perf_counter()
     found = search(detector, dataset, "pictures")
     seconds = time.perf_counter() - start
     scores = evaluate(dataset, found)
+    threshold = predict.threshold(arguments.detection, detector.card)
+    used = at_threshold(dataset, found, threshold)
     record = {"data": dataset.name, "model": arguments.model, **scores.as_dict()}
+    record["classes_left_out"] = list(left_out)
+    record["at_threshold"] = {"threshold": threshold, **dataclasses.asdict(used)}
     record["seconds_a_picture"] = round(seconds / len(dataset), 3)
 
-    text = table(scores)
+    text = "\n".join([table(scores), "", _named_threshold(threshold), *used.lines()])
     if arguments.out is not None:
         write_json(files["scores.json"], record)
         write_text(files["table.txt"], text + "\n")
         curves = draw_curves(precision_recall(dataset, found))
         save_image(files["precision_recall.png"], curves, overwrite=arguments.overwrite)
-        threshold = predict.threshold(arguments.detection, detector.card)
-        matrix = confusion(dataset, found, threshold)
+        matrix = confusion(dataset, [each.select(threshold) for each in found], 0)
         picture = draw_confusion(matrix, dataset.classes)
         save_image(files["confusion.png"], picture, overwrite=arguments.overwrite)
     if arguments.json:
@@ -97,6 +104,13 @@ def main(argv: Sequence[str]) -> int:
         cli.say(line)
     cli.say(f"{len(dataset)} pictures, {record['seconds_a_picture']} s each")
     return cli.DONE
+
+
+def _named_threshold(threshold: float | Mapping[str, float]) -> str:
+    if not isinstance(threshold, Mapping):
+        return f"at a threshold of {threshold:g}:"
+    each = ", ".join(f"{plain(name)} {value:g}" for name, value in list(threshold.items())[:8])
+    return f"at the detector's own thresholds ({each}{', …' if len(threshold) > 8 else ''}):"
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ from detection.litert import to_litert
 from detection.metrics import evaluate
 from detection.onnx_graph import to_onnx
 from detection.predict import Detector
-from detection.sources import DataConfig, report_faults
+from detection.sources import DataConfig, common_classes, report_faults
 from detection.transform import normalize, resize
 
 __all__ = ["Exported", "Fidelity", "compare", "export", "main", "to_litert", "to_onnx"]
@@ -341,6 +341,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.data:
         dataset = DataConfig(data=arguments.data, split=arguments.split).read()
         report_faults(dataset)
+        dataset, _ = common_classes(dataset, detector.classes, arguments.network)
     # Once for all forms, and not at all if none is written.
     keras_ap = functools.cache(lambda: average_precision(detector, dataset, "Keras"))
 

@@ -18,7 +18,7 @@ import numpy as np
 from atelier.errors import DataError
 from atelier.images import fit_size, load_image
 from detection.annotations import FaultError
-from detection.annotations.masks import SMALLEST, mask_files, read_mask, read_masks
+from detection.annotations.masks import SMALLEST, is_picture, mask_files, read_mask, read_masks
 
 LONGEST = 512
 """Pixels of the longer side that cut-outs are kept at."""
@@ -38,11 +38,25 @@ class CutOut(NamedTuple):
     """Whether the photo's lower border cuts it off, so that it cannot float in the air."""
 
 
-def read_cut_outs(folder: str | os.PathLike, groups: Collection[str] = ()) -> list[CutOut]:
-    """The objects of photos with masks that show a single one.
+def photo_files(folder: str | os.PathLike) -> list[Path]:
+    """Returns the photos that objects would be cut out of.
+
+    Raises:
+        DataError: no such folders.
+    """
+    mask_files(Path(folder))
+    return [file for file in sorted((Path(folder) / "images").iterdir()) if is_picture(file)]
+
+
+def read_cut_outs(
+    folder: str | os.PathLike, groups: Collection[str] = (), *, skip: Collection[str] = ()
+) -> list[CutOut]:
+    """Cuts out the objects of photos with masks that show a single one.
 
     Args:
         folder, groups: as `read_masks` takes them.
+        skip: names, without suffix, of photos that are left as they are, such as those that are
+            held back from training.
 
     Raises:
         DataError: no such folders, or no object.
@@ -50,7 +64,7 @@ def read_cut_outs(folder: str | os.PathLike, groups: Collection[str] = ()) -> li
     masks = mask_files(Path(folder))
     found = []
     for item in read_masks(folder, groups=groups).items:
-        if len(item.boxes) != 1 or item.crowd[0]:
+        if Path(item.name).stem in skip or len(item.boxes) != 1 or item.crowd[0]:
             continue
         try:
             mask = read_mask(masks[Path(item.name).stem], item.size)

@@ -72,7 +72,7 @@ class Detector:
         Raises:
             WeightsError: the folder holds no finished run, or a damaged one.
         """
-        model, card = load_run(folder, own_threshold)
+        model, card = load_run(folder, own_thresholds)
         if not isinstance(model, FasterRCNN):
             raise WeightsError(f"{folder} holds a run of another task than detection")
         return cls(model, card)
@@ -97,7 +97,7 @@ def detect(image: ImageSource, *, config: DetectConfig = DEFAULT) -> Detections:
 
 
 def choose(found: Detections, config: DetectConfig, card: Mapping) -> Detections:
-    """What of a detector's finds `config` wants.
+    """Returns what of a detector's finds `config` wants.
 
     Args:
         found: what `Detector.detect` gave.
@@ -107,23 +107,47 @@ def choose(found: Detections, config: DetectConfig, card: Mapping) -> Detections
     return found.select(threshold(config, card), config.classes or None)
 
 
-def threshold(config: DetectConfig, card: Mapping) -> float:
-    """The score from which on finds are kept: what `config` names, or the detector's own."""
-    return own_threshold(card) if config.threshold is None else config.threshold
+def threshold(config: DetectConfig, card: Mapping) -> float | dict[str, float]:
+    """Returns the score from which on finds are kept: what `config` names, or by class the
+    detector's own."""
+    return own_thresholds(card) if config.threshold is None else config.threshold
+
+
+def own_thresholds(card: Mapping) -> dict[str, float]:
+    """Returns for each class the score from which on a detector's finds are worth showing.
+
+    Those that the detector's card sets, else where the class' F1 at an IoU of 0.5 was best on
+    pictures held back from the training; `own_threshold` for a class that was not measured.
+
+    Raises:
+        ValueError: the card has a threshold outside [0, 1].
+    """
+    measured = _thresholds(card)
+    usual = own_threshold(card)
+    return {label: measured.get(label, usual) for label in (*card.get("classes", ()), *measured)}
 
 
 def own_threshold(card: Mapping) -> float:
-    """The score from which on a detector's finds are worth showing, by its card.
+    """Returns one threshold for all classes: the mean of theirs, 0.5 where none was measured.
 
-    Where its F1 at an IoU of 0.5 was best on pictures held back from its training, the mean over
-    its classes; 0.5 where it was not measured.
+    Raises:
+        ValueError: the card has a threshold outside [0, 1].
     """
-    classes = card.get("validation", {}).get("classes", ())
-    best = [row["best_score"] for row in classes if row.get("best_score") is not None]
-    mean = round(sum(best) / len(best), 2) if best else 0.5
-    if not 0 <= mean <= 1:
-        raise ValueError(f"a threshold of {mean}")
-    return mean
+    best = _thresholds(card).values()
+    return round(sum(best) / len(best), 2) if best else 0.5
+
+
+def _thresholds(card: Mapping) -> dict[str, float]:
+    """Returns the thresholds that are set or were measured, by class, rounded to hundredths."""
+    rows = card.get("validation", {}).get("classes", ())
+    measured = {
+        row["label"]: row["best_score"] for row in rows if row.get("best_score") is not None
+    }
+    best = {name: round(v, 2) for name, v in {**measured, **card.get("thresholds", {})}.items()}
+    for value in best.values():
+        if not 0 <= value <= 1:
+            raise ValueError(f"a threshold of {value}")
+    return best
 
 
 def check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
@@ -142,17 +166,26 @@ def check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
 
 
 def load_detector(config: DetectConfig = DEFAULT) -> Detector:
-    """The detector that `config` names; asked again, the same one.
+    """Loads the detector that `config` names, once: a run folder again once it has changed.
 
     Raises:
         SettingsError: no such model.
         WeightsError: weights that are missing or damaged.
     """
-    return _load(config.model, config.weights)
+    return _load(config.model, config.weights, _state(config.model))
+
+
+def _state(name: str) -> tuple[int, ...] | None:
+    """Returns what changes when a run folder is trained anew."""
+    try:
+        card = (Path(name) / "card.json").stat()
+    except (OSError, ValueError):
+        return None
+    return card.st_mtime_ns, card.st_size, card.st_ino
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, weights: Path | None) -> Detector:
+def _load(name: str, weights: Path | None, state: tuple[int, ...] | None) -> Detector:
     if name in EMBEDDED:
         return embedded(name)
     if name in TORCHVISION:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -79,6 +80,41 @@ class DataConfig:
         reader = {"auto": read_dataset, "voc": read_voc, "coco": read_coco}[self.format]
         dataset = reader(source, split, strict=self.strict)
         return keep_classes(dataset, self.classes) if self.classes else dataset
+
+
+def common_classes(
+    dataset: Dataset, classes: Sequence[str], model: str
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Returns a data set of the classes that a detector finds, and the names of the others.
+
+    Says which are left out, on standard error. Pictures without an object of the former stay.
+
+    Args:
+        dataset: the annotated pictures.
+        classes: those that the detector finds.
+        model: the detector's name.
+
+    Raises:
+        DataError: it finds none of the data set's classes.
+    """
+    left_out = tuple(name for name in dataset.classes if name not in classes)
+    if not left_out:
+        return dataset, ()
+    kept = [name for name in dataset.classes if name in classes]
+    if not kept:
+        raise DataError(
+            f"{dataset.name}: {model} finds {_named(classes)}, and none of "
+            f"{_named(dataset.classes)}"
+        )
+    cli.say(
+        f"measured: {_named(kept)}; left out, as {model} does not find them: "
+        f"{len(left_out)} classes ({_named(left_out)})"
+    )
+    return keep_classes(dataset, kept), left_out
+
+
+def _named(classes: Sequence[str]) -> str:
+    return ", ".join(map(plain, classes[:8])) + (", …" if len(classes) > 8 else "")
 
 
 def report_faults(dataset: Dataset) -> None:

@@ -23,17 +23,15 @@ from detection.architectures import ARCHITECTURES, Backbone, resized
 from detection.backbones import load_vgg19_lite
 from detection.config import DetectConfig
 from detection.faster_rcnn import PARTS, PROPOSING, FasterRCNN, Scheme
+from detection.held_back import hold_back, photos_held_back, trained_on, without
 from detection.imagenet import load_vgg16
 from detection.metrics import evaluate
-from detection.paste import read_cut_outs
+from detection.paste import CutOut, photo_files, read_cut_outs
 from detection.predict import Detector, load_detector
 from detection.schemes import STAGES, Alternation, WarmCosine
 from detection.sources import DataConfig, report_faults
 from detection.torchvision_weights import load_torchvision_into
 from detection.validation import Validation
-
-HELD_BACK = 6
-"""Without --validation, each sixth picture is not trained on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +39,13 @@ class TrainConfig(DataConfig):
     """Train a detector on annotated pictures."""
 
     validation: str | None = None
-    """What to measure on while training, such as val; left out, each sixth picture of --split,
-    which is then not trained on."""
+    """What to measure on while training, such as val; left out, each sixth picture of --split. What
+    is measured on is not trained on, unless there are fewer than six pictures."""
     backgrounds: tuple[Path, ...] = ()
     """Folders of pictures without any such object, to learn what is none."""
     paste: Path | None = None
     """A folder with images/ and masks/, objects of which are laid over half of the squares; they
-    are of the first of --classes."""
+    are of the first of --classes. Photos that are held back are not cut out."""
     out: Path = Path("runs/detection")
     """The run folder; the same command on the same folder goes on where it stopped."""
     backbone: Backbone = "lite"
@@ -131,19 +129,39 @@ def _flag(name: str) -> str:
 
 
 def read_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
-    """The pictures to train on, and those to measure on.
+    """Reads the pictures to train on, and those to measure on.
+
+    The latter are left out of the former.
 
     Raises:
-        DataError: as `read_dataset`.
+        DataError: as `read_dataset`; or all pictures are to be measured on.
     """
     seen = config.read()
     if config.backgrounds:
         seen = join([seen, *(read_backgrounds(f, seen.classes) for f in config.backgrounds)])
-    if config.validation is not None:
-        return seen, config.read(config.validation)
-    held_back = seen.items[HELD_BACK - 1 :: HELD_BACK] or seen.items[:1]
-    kept = tuple(item for i, item in enumerate(seen.items) if i % HELD_BACK != HELD_BACK - 1)
-    return dataclasses.replace(seen, items=kept), dataclasses.replace(seen, items=held_back)
+    if config.validation is None:
+        return hold_back(seen)
+    held_back = config.read(config.validation)
+    return without(seen, held_back), held_back
+
+
+def read_pasted(config: TrainConfig, held_back: Dataset) -> Sequence[CutOut]:
+    """Cuts out what --paste names, but for photos that are held back.
+
+    Raises:
+        SettingsError: the folder holds photos of --validation.
+        DataError: as `read_cut_outs`.
+    """
+    if config.paste is None:
+        return ()
+    photos = photos_held_back(photo_files(config.paste), held_back)
+    if photos and config.validation is not None:
+        raise SettingsError(
+            f"--paste: {config.paste} holds {len(photos)} of the pictures of --validation, such as "
+            f"{photos[0].name}; take them out of it"
+        )
+    skip = {photo.stem for photo in photos}
+    return read_cut_outs(config.paste, config.group_names, skip=skip)
 
 
 def train(
@@ -172,7 +190,7 @@ def train(
     if is_finished(config.out, config, devices):
         return Detector.load(config.out) if devices.chief else None
     seen, held_back = datasets or read_data(config)
-    cut_outs = read_cut_outs(config.paste, config.group_names) if config.paste else ()
+    cut_outs = read_pasted(config, held_back)
     steps = math.ceil(len(seen) / config.batch)
     epochs = config.epochs or 4 * round(min(max(2500 / steps, 12), 120) / 4)
     with devices.scope():
@@ -217,7 +235,7 @@ def train(
     model.optimizer.finalize_variable_values(model.trainable_variables)
     trained = FasterRCNN(model.architecture, seen.classes)
     trained.take(model)
-    card = _card(config, run, trained, seen, held_back, epochs)
+    card = _card(config, run, trained, seen, held_back, len(cut_outs), epochs)
     detector = Detector(trained, card)
     card["validation"] = evaluate(held_back, list(detector.detect_all(held_back))).as_dict()
     run.finish(trained, card)
@@ -247,13 +265,13 @@ def trainee(config: TrainConfig, classes: Sequence[str], steps: int) -> FasterRC
 
 
 def _fresh(config: TrainConfig, classes: Sequence[str]) -> FasterRCNN:
-    """The network as every training with these settings starts it; sets all seeds."""
+    """Returns the network as every training with these settings starts it; sets all seeds."""
     keras.utils.set_random_seed(config.seed)
     return _pretrained(config, classes)
 
 
 def _pretrained(config: TrainConfig, classes: Sequence[str]) -> FasterRCNN:
-    """The network with random heads, on a backbone that has seen the world."""
+    """Returns the network with random heads, on a pretrained backbone."""
     architecture = resized(ARCHITECTURES[config.backbone], config.min_size)
     model = FasterRCNN(architecture, classes, cut_gradient=config.scheme != "non-approximate")
     if config.start is not None:
@@ -292,7 +310,12 @@ def _inherit(model: FasterRCNN, start: str) -> None:
     model.take(source, PARTS if source.classes == model.classes else PROPOSING)
 
 
-def _card(config, run, model, seen: Dataset, held_back: Dataset, epochs: int) -> dict:
+def _card(
+    config, run, model, seen: Dataset, held_back: Dataset, cut_outs: int, epochs: int
+) -> dict:
+    measured = f"{held_back.name}: {len(held_back)} pictures, {_objects(held_back)} objects"
+    if trained_on(seen, held_back):
+        measured += ", trained on as well"
     return {
         "network": "Faster R-CNN",
         "architecture": config.backbone,
@@ -301,7 +324,8 @@ def _card(config, run, model, seen: Dataset, held_back: Dataset, epochs: int) ->
         "parameters": model.count_params(),
         "command": f"python -m detection.train {cli.as_flags(config)}".strip(),
         "data": f"{seen.name}: {len(seen)} pictures, {_objects(seen)} objects",
-        "held_back": f"{held_back.name}: {len(held_back)} pictures, {_objects(held_back)} objects",
+        "held_back": measured,
+        **({"cut_outs": cut_outs} if config.paste else {}),
         "scheme": config.scheme,
         "epochs": epochs,
         "seed": config.seed,

@@ -69,7 +69,7 @@ def read_masks(
     collector = Collector(folder.resolve().name, (label,), strict)
     masks = mask_files(folder)
     for file in sorted((folder / "images").iterdir()):
-        if not _is_picture(file):
+        if not is_picture(file):
             continue
         with collector.guard(f"images/{file.name}"):
             size = picture_size(file)
@@ -93,7 +93,7 @@ def mask_files(folder: Path) -> dict[str, Path]:
     """
     if not is_masks(folder):
         raise DataError(f"{folder} must hold the folders images/ and masks/")
-    return {file.stem: file for file in (folder / "masks").iterdir() if _is_picture(file)}
+    return {file.stem: file for file in (folder / "masks").iterdir() if is_picture(file)}
 
 
 def read_objects(file: Path, size: tuple[int, int]) -> Labels:
@@ -149,5 +149,6 @@ def parts(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:
     return found
 
 
-def _is_picture(file: Path) -> bool:
+def is_picture(file: Path) -> bool:
+    """Whether a file's name is that of a picture."""
     return file.suffix.lower() in READABLE and not file.name.startswith(".")

@@ -24,6 +24,10 @@ class Knowing(Detector):
         self.items = {load_image(item.image).tobytes(): item for item in dataset.items}
         self.last = dataset.items[-1]
 
+    @property
+    def classes(self):
+        return ("disc", "square")
+
     def detect(self, image):
         item = self.items[image.tobytes()]
         names, scores = ["disc", "square"], [0.9, 0.8]
@@ -84,6 +88,8 @@ def test_the_threshold_is_of_the_confusion_alone(knowing, shapes, tmp_path, caps
         scores.append(json.loads((out / "scores.json").read_text()))
         scores[-1].pop("seconds_a_picture")
     assert pictures[0] != pictures[1], "the unsure disc is there, or it is not"
+    ours, others = (score.pop("at_threshold") for score in scores)
+    assert (ours["false_alarms"], others["false_alarms"]) == (1, 0)
     assert scores[0] == scores[1]
 
 
@@ -137,6 +143,44 @@ def test_data_that_is_none_is_one_line(knowing, tmp_path, error_line):
     assert "none: no such folder" in error_line()
     assert command(tmp_path, "--classes", "disc") == 2
     assert "no XML files" in error_line()
+
+
+def test_classes_that_the_detector_does_not_find_are_named_and_left_out(
+    knowing, shapes, monkeypatch, capsys
+):
+    """The mean is of discs alone; pictures stay, whatever is on them."""
+    monkeypatch.setattr(Knowing, "classes", ("disc", "cat"))
+    assert command(shapes, "--json") == 0
+    said = capsys.readouterr()
+    record = json.loads(said.out)
+    assert [each["label"] for each in record["classes"]] == ["disc"]
+    assert record["ap50"] == pytest.approx(1)
+    assert (record["pictures"], record["objects"]) == (7, 7)
+    assert record["classes_left_out"] == ["square"]
+    assert "left out, as person does not find them: 1 classes (square)" in said.err
+
+
+def test_a_detector_of_nothing_that_is_there_is_refused(knowing, shapes, monkeypatch, error_line):
+    monkeypatch.setattr(Knowing, "classes", ("cat", "dog"))
+    assert command(shapes) == 2
+    assert "person finds cat, dog, and none of disc, square" in error_line()
+
+
+def test_what_is_found_is_told_by_the_share_of_the_picture(knowing, shapes, capsys):
+    """Squares fill at least 576 of 12,288 pixels, and discs at least 625."""
+    assert command(shapes, "--json", "--threshold", 0.5) == 0
+    said = capsys.readouterr()
+    used = json.loads(said.out)["at_threshold"]
+    assert used["threshold"] == 0.5
+    boxes = np.concatenate([item.boxes for item in read_dataset(shapes).items])
+    large = int((np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) >= 0.1 * 96 * 128).sum())
+    assert 0 < large < 14
+    assert [each["objects"] for each in used["shares"]] == [0, 14 - large, large]
+    assert sum(each["found"] for each in used["shares"]) == 13, "one square is not"
+    assert (used["false_alarms"], used["empty_pictures"]) == (0, 0)
+    assert f"found of objects of 10% to 100% of their picture: {used['shares'][2]['found']} of" in (
+        said.err
+    )
 
 
 def test_by_default_people_are_found():

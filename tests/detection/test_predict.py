@@ -1,6 +1,7 @@
 """Objects found by a detector by name: what is kept, and which mistakes are one line."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -66,16 +67,32 @@ def test_threshold_and_classes_choose(run, photo_of_shapes):
     assert (nothing.boxes.shape, nothing.labels) == ((0, 4), ())
 
 
-def test_a_detector_has_a_threshold_of_its_own():
-    """Where its F1 was best, the mean over its classes; a class without objects has none."""
-    classes = [{"best_score": 0.8}, {"best_score": 0.9}, {"best_score": None}]
-    card = {"validation": {"classes": classes}}
-    found = Detections(np.zeros((3, 4)), np.array([0.9, 0.85, 0.84]), ("a", "b", "a"))
+def test_each_class_has_a_threshold_of_its_own():
+    """Where its F1 was best; a class without objects has the mean of the others'."""
+    best = {"a": 0.8, "b": 0.9, "c": None}
+    classes = [{"label": label, "best_score": score} for label, score in best.items()]
+    card = {"classes": ["a", "b", "c"], "validation": {"classes": classes}}
+    scores = np.array([0.89, 0.86, 0.84, 0.82, 0.79])
+    found = Detections(np.zeros((5, 4)), scores, ("b", "c", "c", "a", "a"))
+    assert predict.own_thresholds(card) == {"a": 0.8, "b": 0.9, "c": 0.85}
     assert predict.own_threshold(card) == 0.85
-    assert len(predict.choose(found, DetectConfig(), card)) == 2
-    assert len(predict.choose(found, DetectConfig(threshold=0.5), card)) == 3
-    for unmeasured in ({}, {"validation": {"classes": [{"best_score": None}]}}):
-        assert predict.own_threshold(unmeasured) == 0.5
+    assert predict.choose(found, DetectConfig(), card).labels == ("c", "a")
+    assert predict.choose(found, DetectConfig(classes=("a",)), card).labels == ("a",)
+    assert len(predict.choose(found, DetectConfig(threshold=0.5), card)) == 5
+    set_by_hand = {**card, "thresholds": {"c": 0.84}}
+    assert predict.own_thresholds(set_by_hand) == {"a": 0.8, "b": 0.9, "c": 0.84}
+
+
+@pytest.mark.parametrize("more", [{}, {"validation": {"classes": [{"best_score": None}]}}])
+def test_what_was_not_measured_has_a_threshold_of_a_half(more):
+    card = {"classes": ["a"], **more}
+    assert predict.own_threshold(card) == 0.5
+    assert predict.own_thresholds(card) == {"a": 0.5}
+
+
+def test_a_card_with_a_senseless_threshold_is_refused():
+    with pytest.raises(ValueError, match=r"a threshold of 1\.5"):
+        predict.own_thresholds({"classes": ["a"], "thresholds": {"a": 1.5}})
 
 
 @pytest.mark.parametrize(
@@ -154,3 +171,16 @@ def test_a_package_without_its_weights_is_one_line(monkeypatch, tmp_path, card):
 def test_a_detector_is_loaded_once(run):
     config = DetectConfig(model=str(run))
     assert load_detector(config) is load_detector(dataclasses.replace(config, threshold=0.1))
+
+
+def test_a_folder_that_was_trained_anew_is_loaded_anew(run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("card.json", "model.keras"):
+        (folder / name).write_bytes((run / name).read_bytes())
+    config = DetectConfig(model=str(folder))
+    first = load_detector(config)
+    card = {**json.loads((folder / "card.json").read_text()), "seed": 7}
+    (folder / "card.json").write_text(json.dumps(card))
+    assert load_detector(config).card["seed"] == 7
+    assert first.card["seed"] == 0

@@ -13,9 +13,10 @@ import pytest
 
 import detection.train as module
 from atelier import cli
-from atelier.errors import SettingsError
+from atelier.errors import DataError, SettingsError
 from atelier.features import vgg19_lite
 from atelier.images import load_image, save_image
+from detection import data
 from detection.annotations import read_dataset
 from detection.detections import Detections
 from detection.faster_rcnn import LOSSES, PARTS, FasterRCNN
@@ -117,7 +118,7 @@ def test_each_sixth_is_held_back_or_the_one_there_is(shapes, tmp_path, tiny):
         (few / "Annotations" / f"{number}.xml").unlink()
     seen, held_back = read_data(dataclasses.replace(tiny, data=(str(few),)))
     assert [item.name for item in seen.items] == ["0.png", "1.png"]
-    assert [item.name for item in held_back.items] == ["0.png"]
+    assert [item.name for item in held_back.items] == ["0.png"], "trained on as well"
 
 
 def test_a_split_for_validation_leaves_the_rest_whole(shapes, tmp_path, tiny):
@@ -138,6 +139,89 @@ def test_backgrounds_are_pictures_without_objects(tiny, tmp_path):
     assert seen.name == held_back.name == "shapes + walls"
     assert (len(seen), len(held_back)) == (9, 1)
     assert sum(len(item.boxes) == 0 for item in seen.items) == 3
+
+
+def test_what_is_measured_on_is_not_trained_on_under_another_name(shapes, tmp_path, tiny):
+    folder = shutil.copytree(shapes, tmp_path / "again")
+    for kind, suffix in (("JPEGImages", "png"), ("Annotations", "xml")):
+        shutil.copy(folder / kind / f"5.{suffix}", folder / kind / f"9.{suffix}")
+    page = folder / "Annotations" / "9.xml"
+    page.write_text(page.read_text().replace("5.png", "9.png"))
+    seen, held_back = read_data(dataclasses.replace(tiny, data=(str(folder),)))
+    assert [item.name for item in held_back.items] == ["5.png"]
+    assert [item.name for item in seen.items] == [f"{n}.png" for n in (0, 1, 2, 3, 4, 6)]
+    (fault,) = seen.faults
+    assert "1 pictures such as 9.png, which are measured on, are not trained on" in str(fault)
+
+
+def test_without_a_split_to_train_on_what_is_measured_on_is_left_out(shapes, tmp_path, tiny):
+    folder = shutil.copytree(shapes, tmp_path / "split")
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("2\n6")
+    config = dataclasses.replace(tiny, data=(str(folder),), validation="val")
+    seen, held_back = read_data(config)
+    assert [item.name for item in held_back.items] == ["2.png", "6.png"]
+    assert [item.name for item in seen.items] == [f"{n}.png" for n in (0, 1, 3, 4, 5)]
+    with pytest.raises(DataError, match="none is left to train on"):
+        read_data(dataclasses.replace(config, split="val"))
+
+
+# === What is pasted ===
+
+
+@pytest.fixture
+def people(tmp_path) -> Path:
+    """Eight photos with masks, each object of a brightness of its own, the last in both places."""
+    for number in range(8):
+        image, mask = np.zeros((80, 80, 3), np.uint8), np.zeros((80, 80), np.uint8)
+        image[20:70, 30:60], mask[20:70, 30:60] = 100 + 10 * number, 255
+        save_image(tmp_path / "people" / "images" / f"{number}.png", image)
+        save_image(tmp_path / "people" / "masks" / f"{number}.png", mask)
+    return tmp_path / "people"
+
+
+def test_what_is_held_back_is_never_pasted(quick, people, tmp_path, tiny, monkeypatch):
+    """A cut-out has the brightness of its photo, by which it is told."""
+    pasted, real = set(), data.paste
+
+    def spy(image, boxes, labels, cut_out, *rest):
+        pasted.add(int(np.median(cut_out.image)))
+        return real(image, boxes, labels, cut_out, *rest)
+
+    monkeypatch.setattr(data, "paste", spy)
+    config = dataclasses.replace(
+        tiny, data=(str(people),), classes=("object",), paste=people, epochs=8,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    _, held_back = read_data(config)
+    assert [item.name for item in held_back.items] == ["5.png"]
+    card = train(config).card
+    assert card["cut_outs"] == 7
+    assert pasted <= {100 + 10 * number for number in (0, 1, 2, 3, 4, 6, 7)}
+    assert len(pasted) > 4
+
+
+@pytest.mark.parametrize("way", ["by name", "by content"])
+def test_photos_of_the_validation_set_are_not_to_be_pasted(people, shapes, tmp_path, tiny, way):
+    folder = shutil.copytree(shapes, tmp_path / "split")
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("6")
+    for file in sorted(people.glob("*/*.png")):
+        file.rename(file.with_stem(f"p{file.stem}"))
+    config = dataclasses.replace(tiny, data=(str(folder),), validation="val", paste=people)
+    _, held_back = read_data(config)
+    assert len(module.read_pasted(config, held_back)) == 8
+    if way == "by name":
+        for kind in ("images", "masks"):
+            (people / kind / "p3.png").rename(people / kind / "6.png")
+    else:
+        shutil.copy(folder / "JPEGImages" / "6.png", people / "images" / "p3.png")
+    name = "6.png" if way == "by name" else "p3.png"
+    with pytest.raises(SettingsError, match=f"holds 1 of the pictures of --validation.*{name}"):
+        train(dataclasses.replace(config, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 # === A run ===
@@ -493,6 +577,7 @@ def test_faults_are_named_and_the_rest_is_trained_on(quick, faulty, tmp_path, ca
     assert f"trained: {out / 'model.keras'}, AP 0.000, AP50 0.000" in said.err
     card = json.loads((out / "card.json").read_text())
     assert card["data"] == "faulty: 5 pictures, 7 objects"
+    assert card["held_back"] == "faulty: 1 pictures, 1 objects, trained on as well"
     assert card["scheme"] == "non-approximate"
     assert all(np.isfinite(float(rows(out)[0][name])) for name in ("loss", *LOSSES))
 
