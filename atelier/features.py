@@ -49,8 +49,8 @@ def load_features(
     Args:
         name: "vgg19-lite" (embedded) or "vgg19" (fetched once, 77 MB).
         pooling: "max", as trained, or "average".
-        precision: of its arithmetic; weights stay float32. "auto" is bfloat16 where the processor
-            has instructions for it, and float32 elsewhere.
+        precision: of its arithmetic; weights stay float32. "auto" is the faster one, see
+            `atelier.precision.choose`.
         vgg19_weights: VGG19's weights as a local file, instead of fetching them.
 
     Raises:

@@ -21,7 +21,7 @@ import keras
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.precision import Precision, dtype_policy
+from atelier.precision import Choice, Precision, choose
 from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
@@ -71,8 +71,8 @@ class TrainConfig(NetworkConfig):
     cutout: int = 0
     """Side of a grey square that covers a part of each picture; 0 for none."""
     precision: Precision = "float32"
-    """Of the strong network's convolutions; auto takes bfloat16 where the processor computes in
-    it."""
+    """Of the strong network's convolutions; auto takes bfloat16 where it was measured to be
+    faster. The report's network takes float32."""
     views: Literal[1, 2, 6] = 1
     """Views of a picture that the trained network averages over: 2 mirrors it, 6 also moves it."""
     seed: int = 0
@@ -97,7 +97,7 @@ class TrainConfig(NetworkConfig):
                 raise SettingsError(f"--{flag} is from 0 to {most}, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**31:
             raise SettingsError(f"--seed must be from 0 to 2^31 - 1, not {self.seed}")
-        if self.network == "report" and dtype_policy(self.precision) != "float32":
+        if self.network == "report" and self.precision == "bfloat16":
             raise SettingsError("the report's network is trained in float32")
 
     @property
@@ -179,8 +179,12 @@ def train(
     devices.check(TEST_BATCH, len(data.test))
     run = RunFolder(config.out, config, devices)
     seen, held_back = hold_back(data.train, config.held_back)
+    choice = precision_of(config)
+    agreed = "bfloat16" if devices.agree(choice.precision == "bfloat16") else "float32"
+    if agreed != choice.precision:
+        choice = Choice(agreed, "that of the chief")
     with devices.scope():
-        model = trainee(config, seen)
+        model = trainee(dataclasses.replace(config, precision=choice.precision), seen)
     if devices.count > 1:
         synchronize(model)
     done = run.restore(model)
@@ -196,7 +200,7 @@ def train(
         )
     if not devices.chief:
         return None
-    card = _card(config, run, model, data)
+    card = _card(config, choice, run, model, data)
     network = Network(_in_float32(model, config), card)
     if config.held_back:
         card |= calibrated(network, held_back)
@@ -229,10 +233,17 @@ def _in_float32(model: keras.Model, config: TrainConfig) -> keras.Model:
     return twin
 
 
+def precision_of(config: TrainConfig) -> Choice:
+    """Returns the precision to train in; of the report's network it is float32."""
+    if config.network == "report":
+        return Choice("float32", "the report's")
+    return choose(config.precision, "training")
+
+
 def trainee(config: TrainConfig, split: Split) -> keras.Model:
     """The compiled network at the start of its training on `split`; sets all random seeds."""
     keras.utils.set_random_seed(config.seed)
-    model = build(config.network_config, dtype_policy(config.precision))
+    model = build(config.network_config, precision_of(config).policy)
     for above, layer in zip(model.layers, model.layers[1:], strict=False):
         if isinstance(layer, Whitening):
             layer.adapt(keras.ops.convert_to_numpy(above(to_float(split.images[:5000]))))
@@ -275,7 +286,9 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     )
 
 
-def _card(config: TrainConfig, run: RunFolder, model: keras.Model, data: Cifar10) -> dict:
+def _card(
+    config: TrainConfig, choice: Choice, run: RunFolder, model: keras.Model, data: Cifar10
+) -> dict:
     history = run.history()
     shape = dataclasses.asdict(config.network_config)
     return {
@@ -287,7 +300,8 @@ def _card(config: TrainConfig, run: RunFolder, model: keras.Model, data: Cifar10
         "pictures": len(data.train) - config.held_back,
         "epochs": config.epochs,
         "seed": config.seed,
-        "precision": dtype_policy(config.precision),
+        "precision": choice.policy,
+        "precision_reason": choice.reason,
         "seconds": round(sum(float(row["seconds"]) for row in history)),
         "machine": machine(run.devices),
         "views": config.views,

@@ -26,7 +26,7 @@ class StyleTransferConfig:
     pooling: Literal["max", "average"] = "max"
     """Pooling of the feature network."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the network's arithmetic; auto takes bfloat16 where the processor computes in it."""
+    """Of the network's arithmetic; auto takes bfloat16 where it was measured to be faster."""
 
     size: int = 512
     """Longer side of the result in pixels; 0 keeps the content's own size."""

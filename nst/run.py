@@ -106,12 +106,15 @@ def repaint(
         "height": result.image.shape[0],
         "width": result.image.shape[1],
         "features": result.features,
+        "precision": result.precision,
+        "precision_reason": result.precision_reason,
         "steps": len(result.history),
         "loss": result.loss.total,
         **dataclasses.asdict(result.loss),
         "seconds": round(result.seconds, 2),
     }
-    line = f"{path}: {result.seconds:.1f} s, {result.features}, loss {result.loss.total:.4g}"
+    network = f"{result.features} in {result.precision}"
+    line = f"{path}: {result.seconds:.1f} s, {network}, loss {result.loss.total:.4g}"
     return Outcome(record, line, also=tuple(snapshots.written) if snapshots else ())
 
 

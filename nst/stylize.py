@@ -15,6 +15,7 @@ import numpy as np
 from atelier.errors import ImageError, SettingsError
 from atelier.features import load_features
 from atelier.images import ImageSource, fit_size, load_image, resize
+from atelier.precision import Choice, choose
 from atelier.progress import OnStep, Step
 from atelier.vgg import UnknownLayerError, deprocess, preprocess
 from nst import color
@@ -41,6 +42,10 @@ class Stylization:
     """From loading the pictures to the end."""
     features: str
     """The feature network that was used."""
+    precision: str = "float32"
+    """Of its arithmetic: float32 or bfloat16."""
+    precision_reason: str = "as asked"
+    """Why: as asked, by the times that were measured, or as the network given has it."""
 
 
 def stylize(
@@ -75,14 +80,19 @@ def stylize(
     config = config or StyleTransferConfig()
     paint = Pictures(content, style, config)
     if network is None:
+        choice = choose(config.precision)
         network = load_features(
             config.features,
             pooling=config.pooling,
-            precision=config.precision,
+            precision=choice.precision,
             vgg19_weights=config.vgg19_weights,
         )
+    else:
+        policy = getattr(network, "policy", None)
+        choice = Choice(policy.compute_dtype if policy else "float32", "that of the network given")
     with _trainable(network, config.trainable):
-        return _optimize(paint, network, config, start, on_step)
+        result = _optimize(paint, network, config, start, on_step)
+    return dataclasses.replace(result, precision=choice.precision, precision_reason=choice.reason)
 
 
 @contextlib.contextmanager

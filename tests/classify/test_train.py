@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from atelier import cli
+from atelier import cli, precision
 from atelier.errors import SettingsError
 from atelier.precision import dtype_policy
 from classify import calibration
@@ -20,7 +20,15 @@ from classify import train as module
 from classify.data import Cifar10, Split
 from classify.evaluate import evaluate
 from classify.networks import Network
-from classify.train import PRESETS, TrainArguments, TrainConfig, main, train, trainee
+from classify.train import (
+    PRESETS,
+    TrainArguments,
+    TrainConfig,
+    main,
+    precision_of,
+    train,
+    trainee,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,12 +224,29 @@ def test_finished_run_is_left_as_it_is(run, tiny, drawn):
     assert {name: (run / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.parametrize("faster", ["float32", "bfloat16"])
+def test_auto_trains_in_what_was_measured_to_be_faster(tiny, drawn, monkeypatch, faster):
+    times = {"float32": 0.02, "bfloat16": 0.01 if faster == "bfloat16" else 0.03}
+    monkeypatch.setattr(precision, "measured", lambda work, machine: times)
+    config = dataclasses.replace(tiny, precision="auto")
+    assert precision_of(config).precision == faster
+    assert "float32 20.0 ms, bfloat16" in precision_of(config).reason
+    policies = {layer.compute_dtype for layer in trainee(config, drawn.train).layers}
+    assert policies == {"float32", faster}
+
+
+def test_the_reports_network_measures_nothing(monkeypatch):
+    monkeypatch.setattr(precision, "measured", None)
+    assert precision_of(TrainConfig(precision="auto")).policy == "float32"
+
+
 def test_bfloat16_trains_too_and_is_stored_in_float32(tiny, drawn, tmp_path):
     config = dataclasses.replace(tiny, precision="bfloat16", out=tmp_path)
     policies = {layer.compute_dtype for layer in trainee(config, drawn.train).layers}
     assert policies == {"bfloat16", "float32"}
     network = train(config, data=drawn)
     assert network.card["precision"] == dtype_policy("bfloat16") == "mixed_bfloat16"
+    assert network.card["precision_reason"] == "as asked"
     assert {layer.compute_dtype for layer in Network.load(tmp_path).model.layers} == {"float32"}
     assert network.card["accuracy"] > 0.7
     assert network.card["accuracy"] == pytest.approx(

@@ -17,7 +17,8 @@ from nst.run import main
 ADAM = ("--optimizer", "adam", "--epsilon", "1e-8")
 QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
 FIELDS = {
-    *("input", "styles", "output", "height", "width", "features", "steps"),
+    *("input", "styles", "output", "height", "width", "features", "precision"),
+    *("precision_reason", "steps"),
     *("loss", "content", "style", "variation", "seconds"),
 }
 
