@@ -11,6 +11,8 @@ import io
 import os
 import re
 import struct
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -54,6 +56,9 @@ _TIFF_RATIONALS, _TIFF_NUMBERS = 4_096, 2**20
 """The most values that a TIFF file may have in the tags that are decoded: fractions, and other
 numbers, of which there are many where its strips or tiles are many."""
 
+_hushing, _hushed, _filters = threading.Lock(), 0, []
+"""How many blocks of `hush_pillow` there are now, and the filter that they share."""
+
 
 @contextlib.contextmanager
 def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
@@ -62,7 +67,10 @@ def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
     Raises:
         Exception: of any kind; the file is no picture of `FORMATS`, or a damaged one.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+    with (
+        hush_pillow(),
+        io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream,
+    ):
         _check_tiff(_Guarded(stream))
         stream.seek(0)
         guarded = _Guarded(stream)
@@ -74,6 +82,28 @@ def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
                 exif[ExifTags.Base.Orientation] = turn if turn in _TURNS else 1
                 image.info["exif"] = exif.tobytes()
             yield image
+
+
+@contextlib.contextmanager
+def hush_pillow() -> Iterator[None]:
+    """Passes over Pillow's warnings for the block: size and damage are judged here.
+
+    Unlike `warnings.catch_warnings`, threads may do so at the same time.
+    """
+    global _hushed
+    with _hushing:
+        _hushed += 1
+        if _hushed == 1:
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            _filters.append(warnings.filters[0])
+    try:
+        yield
+    finally:
+        with _hushing:
+            _hushed -= 1
+            if not _hushed:
+                with contextlib.suppress(ValueError):  # Others may have replaced the filters.
+                    warnings.filters.remove(_filters.pop())
 
 
 def orientation(image: Image.Image) -> int:

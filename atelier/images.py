@@ -7,20 +7,24 @@ each of its pixels, and `HEAD_BYTES`.
 
 from __future__ import annotations
 
-import io
+import contextlib
+import dataclasses
+import functools
 import os
-import struct
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
-from atelier.errors import ImageError, OutputError
-from atelier.files import atomic_path, files_below, read_bounded, write_stream
-from atelier.image_files import open_image, upright
+from atelier.errors import ImageError
+from atelier.files import files_below, read_bounded
+from atelier.image_files import hush_pillow, open_image, upright
+from atelier.metadata import NOTHING, Metadata, read_metadata
+from atelier.pixels import as_rgba, flatten, is_deep, is_transparent, to_8_bit, to_srgb
+from atelier.saving import save_image as save_image
+from atelier.saving import write_png as write_png
 
 MAX_PIXELS = 100_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
@@ -37,10 +41,34 @@ HEAD_BYTES = 100_000_000
 MAX_SCANS = 50
 """The most scans that a progressive JPEG may have; ordinary ones have about ten."""
 
-ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
+_SOURCES = "a path, a file's bytes, an open file, a PIL image or a uint8 array"
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """TIFF's tags."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture and what its file says beside its pixels."""
+
+    image: np.ndarray
+    """uint8 (H, W, 3), (H, W, 4) or (H, W), upright, in sRGB."""
+    metadata: Metadata = NOTHING
+    """To be given to `save_image` with what is made of it."""
+
+
+ImageSource = (
+    str
+    | os.PathLike
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | Image.Image
+    | np.ndarray
+    | Picture
+)
+"""What a picture is read from."""
 
 
 def load_image(
@@ -49,23 +77,24 @@ def load_image(
     alpha: Literal["flatten", "keep"] = "flatten",
     background: tuple[int, int, int] = (255, 255, 255),
     grey: Literal["rgb", "keep"] = "rgb",
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> np.ndarray:
     """Reads a picture of any common kind as 8-bit RGB.
 
     EXIF orientation is applied; an embedded colour profile is converted to sRGB; grey, palette,
-    CMYK and 16-bit pictures are converted; of an animation, the first frame is taken. EXIF data
-    and colour profiles that are damaged are passed over.
+    CMYK and 16-bit pictures are converted, floats by where their bright end lies (see
+    `atelier.pixels.to_8_bit`); of an animation, the first frame is taken. EXIF data and colour
+    profiles that are damaged are passed over.
 
     Args:
-        source: a path, a file's bytes, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3)
-            or (H, W, 4).
+        source: a path, a file's bytes, a file that is open for reading bytes, a PIL image, a
+            `Picture`, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
         alpha: "flatten" lays transparent pictures on `background`; "keep" gives them a fourth
             channel.
         background: RGB, each in [0, 255].
         grey: "keep" leaves a grey picture without transparency, as its format or its array's
             shape has it, with its one channel.
-        max_pixels: the bound on width × height.
+        max_pixels: the bound on width × height; `MAX_PIXELS` if left out.
 
     Returns:
         uint8 (H, W, 3), or (H, W, 4) when `alpha` is "keep" and the picture has transparency, or
@@ -74,85 +103,85 @@ def load_image(
     Raises:
         ImageError: missing, unreadable, truncated, not a picture, empty, or too large. The text
             names the file and the reason.
+        TypeError: `source` is of another type.
     """
+    return _load(source, alpha, background, grey, max_pixels)[0]
+
+
+def load_picture(
+    source: ImageSource,
+    *,
+    alpha: Literal["flatten", "keep"] = "flatten",
+    background: tuple[int, int, int] = (255, 255, 255),
+    grey: Literal["rgb", "keep"] = "rgb",
+    max_pixels: int | None = None,
+) -> Picture:
+    """Reads a picture as `load_image` does, with what its file says beside its pixels."""
+    image, read = _load(source, alpha, background, grey, max_pixels)
+    return Picture(image, read())
+
+
+def _load(source, alpha, background, grey, max_pixels) -> tuple[np.ndarray, Callable[[], Metadata]]:
+    """A picture's pixels, and what reads the rest when it is asked for."""
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
+    if isinstance(source, Picture):
+        image = _from_array(source.image, alpha, background, grey, max_pixels)
+        return image, lambda: source.metadata
     if isinstance(source, np.ndarray):
-        return _from_array(source, alpha, background, grey, max_pixels)
-    name = "picture"
+        return _from_array(source, alpha, background, grey, max_pixels), lambda: NOTHING
+    name = name_of(source)
+    if isinstance(source, Image.Image):  # Perhaps opened, but not decoded so far.
+        data, opened = None, source
+        with _refusing(name, max_pixels), hush_pillow():
+            decoded = _decode(source, name, max_pixels)
+    else:
+        data = read_source(source, max_pixels)
+        if not data:
+            raise ImageError(f"{name}: the file is empty")
+        with _refusing(name, max_pixels), open_image(data) as opened:
+            _check_effort(opened, data, name, max_pixels)
+            decoded = _decode(opened, name, max_pixels)
+    array, profile = _from_pil(decoded, alpha, background, grey)
+    return array, functools.partial(read_metadata, opened, data, profile)
+
+
+def read_source(source: ImageSource, max_pixels: int | None = None) -> ImageSource:
+    """What a picture is to be read from, itself read: of paths and open files the bytes.
+
+    Raises:
+        ImageError: it cannot be read, or is larger than the file of a picture may be.
+        TypeError: it is nothing that a picture is read from.
+    """
+    if isinstance(source, (np.ndarray, Image.Image, Picture, bytes)):
+        return source
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    limit = file_bound(max_pixels)
     if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        source = _read_bytes(Path(source), file_bound(max_pixels))
-    if isinstance(source, bytes) and not source:
-        raise ImageError(f"{name}: the file is empty")
-    with warnings.catch_warnings():
-        # Size is judged here, by our own bound, before a pixel is decoded.
-        warnings.simplefilter("ignore")
-        try:
-            if isinstance(source, Image.Image):  # Perhaps opened, but not decoded so far.
-                return _from_pil(source, name, alpha, background, grey, max_pixels)
-            with open_image(source) as image:
-                _check_effort(image, source, name, max_pixels)
-                return _from_pil(image, name, alpha, background, grey, max_pixels)
-        except ImageError:
-            raise
-        except Image.DecompressionBombError:
-            bound = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow has one of its own.
-            raise ImageError(f"{name}: more than {bound:,} pixels") from None
-        except Image.UnidentifiedImageError:
-            raise ImageError(f"{name}: not a picture in a format that can be read") from None
-        except MemoryError:
-            raise ImageError(f"{name}: takes more memory than there is") from None
-        except Exception as error:  # Pillow's decoders raise two dozen kinds on damaged files.
-            raise ImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
+        return _read_bytes(Path(source), limit)
+    read = getattr(source, "read", None)
+    if read is None:
+        raise TypeError(f"a picture is {_SOURCES}, not {type(source).__name__}")
+    try:
+        data = read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name_of(source)}: cannot be read ({_one_line(error)})") from None
+    if not isinstance(data, bytes):
+        raise TypeError(f"a picture's file is opened for bytes, not for {type(data).__name__}")
+    if len(data) > limit:
+        raise ImageError(f"{name_of(source)}: more than {limit:,} bytes, which no picture takes")
+    return data
 
 
-def file_bound(max_pixels: int = MAX_PIXELS) -> int:
+def name_of(source: object) -> str:
+    """What the user is told a source is."""
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else "picture"
+
+
+def file_bound(max_pixels: int | None = None) -> int:
     """The bytes that the file of a picture of so many pixels may have: eight a pixel, the most that
     any format takes uncompressed, and 64 MiB for all that is not pixels."""
-    return 8 * max_pixels + 2**26
-
-
-def save_image(
-    path: str | os.PathLike, image: np.ndarray, *, overwrite: bool = True, quality: int = 95
-) -> None:
-    """Writes a picture, whole or not at all, in the format that the suffix names.
-
-    Args:
-        path: where to; JPEG (no alpha: laid on white), PNG, WebP, TIFF, BMP or GIF.
-        image: uint8 (H, W), (H, W, 3) or (H, W, 4).
-        overwrite: whether an existing file may be replaced.
-        quality: of JPEG and WebP, in [1, 100].
-
-    Raises:
-        OutputError: an unknown suffix, an existing file, a place that cannot be written, or a
-            picture that is too large for the format.
-    """
-    suffix = Path(path).suffix.lower()
-    if Image.registered_extensions().get(suffix) not in Image.SAVE:
-        raise OutputError(f"{path}: no picture format for the suffix {suffix!r}; try .png or .jpg")
-    if image.ndim == 3 and image.shape[2] == 4 and suffix in (".jpg", ".jpeg", ".bmp", ".ppm"):
-        image = _flatten(image, (255, 255, 255))
-    options = {"quality": quality} if suffix in (".jpg", ".jpeg", ".webp") else {}
-    if suffix in (".jpg", ".jpeg"):
-        options["subsampling"] = 0
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        try:
-            Image.fromarray(image).save(temporary, **options)
-        # Sides beyond what the format can say.
-        except (ValueError, OverflowError, struct.error) as error:
-            raise OutputError(f"cannot write {path}: {_one_line(error)}") from None
-
-
-def write_png(stream: BinaryIO, image: np.ndarray) -> None:
-    """Writes a picture, uint8 (H, W), (H, W, 3) or (H, W, 4), into an open file, such as
-    `sys.stdout.buffer`.
-
-    Raises:
-        OutputError: it cannot be written, because the disk is full, say.
-        BrokenPipeError: whoever reads it has gone.
-    """
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    write_stream(stream, file.getvalue())
+    return 8 * (MAX_PIXELS if max_pixels is None else max_pixels) + 2**26
 
 
 def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:
@@ -231,71 +260,52 @@ def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:
     if array.shape[2] == 1:
         return array[..., 0].copy() if grey == "keep" else np.repeat(array, 3, axis=2)
     if array.shape[2] == 4 and alpha == "flatten":
-        return _flatten(array, background)
+        return flatten(array, background)
     return array.copy()
 
 
-def _from_pil(image, name, alpha, background, grey, max_pixels) -> np.ndarray:
+@contextlib.contextmanager
+def _refusing(name: str, max_pixels: int) -> Iterator[None]:
+    """What Pillow raises while it opens and decodes a file, as an `ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        bound = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow has one of its own.
+        raise ImageError(f"{name}: more than {bound:,} pixels") from None
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"{name}: not a picture in a format that can be read") from None
+    except MemoryError:
+        raise ImageError(f"{name}: takes more memory than there is") from None
+    except Exception as error:  # Pillow's decoders raise two dozen kinds on damaged files.
+        raise ImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    """All that Pillow may find damaged: the pixels, the orientation, the transparent colour."""
     _check_size(*image.size, name, max_pixels)
     image.load()
-    image = upright(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_8_bit(image)
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    if transparent:
-        image = image.convert("RGBA")
+    decoded = upright(image)
+    if is_transparent(decoded) and not is_deep(decoded):
+        decoded = as_rgba(decoded)
+    return decoded
+
+
+def _from_pil(image: Image.Image, alpha, background, grey) -> tuple[np.ndarray, str]:
+    """The pixels, and the name of the profile from which they have been converted, if any."""
+    if is_deep(image):
+        image = to_8_bit(image)
+    transparent = is_transparent(image)
     if grey == "keep" and image.mode in ("1", "L") and not transparent:
-        return np.asarray(image.convert("L")).copy()
-    image = _to_srgb(image)
+        return np.asarray(image.convert("L")).copy(), ""
+    if transparent:
+        image = as_rgba(image)
+    image, profile = to_srgb(image)
     array = np.asarray(image.convert("RGBA" if transparent else "RGB"))
     if transparent and alpha == "flatten":
-        return _flatten(array, background)
-    return array.copy()
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Integer and float greys: 16 bits are divided by 257, floats up to 1 are multiplied by 255."""
-    values = np.asarray(image)
-    largest = values.max(initial=0, where=np.isfinite(values))
-    levels = np.empty(values.shape, np.uint8)
-    for rows in _strips(values.shape):
-        part = values[rows].astype(np.float64)
-        if image.mode == "F":
-            part *= 255 if largest <= 1 else 1
-        elif image.mode.startswith("I;16") or largest > 255:
-            part /= 257
-        levels[rows] = np.clip(np.rint(np.nan_to_num(part)), 0, 255)
-    return Image.fromarray(levels)
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L", "P"):
-        return image
-    if image.mode == "P":
-        image = image.convert("RGB")
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, target, outputMode=mode)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # A broken profile is common, and no reason to refuse the picture.
-
-
-def _flatten(array: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    flat = np.empty((*array.shape[:2], 3), np.uint8)
-    for rows in _strips(array.shape):
-        opacity = array[rows, :, 3:].astype(np.float32) / 255
-        mixed = array[rows, :, :3] * opacity + np.asarray(background, np.float32) * (1 - opacity)
-        flat[rows] = np.rint(mixed)
-    return flat
-
-
-def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of a picture, about a million pixels at once: as floats, all would take much memory."""
-    rows = max(1, 2**20 // shape[1])
-    return (slice(start, start + rows) for start in range(0, shape[0], rows))
+        return flatten(array, background), profile
+    return array.copy(), profile
 
 
 def _check_effort(image: Image.Image, source: bytes, name: str, max_pixels: int) -> None:

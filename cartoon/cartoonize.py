@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from atelier.errors import SettingsError
-from atelier.images import load_image
+from atelier.images import ImageSource, load_picture
+from atelier.metadata import NOTHING, Metadata
 from cartoon.config import PRESETS, CartoonConfig
 from cartoon.fine import draw_fine
 from cartoon.report import draw_report
@@ -23,10 +24,15 @@ class Cartoon:
     """uint8 (H, W, 3), or (H, W, 4) with the alpha that the picture had."""
     seconds: float
     """That drawing took."""
+    metadata: Metadata = NOTHING
+    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
 
 
 def cartoonize(
-    image, preset: Literal["report", "fine"] = "fine", *, config: CartoonConfig | None = None
+    image: ImageSource,
+    preset: Literal["report", "fine"] = "fine",
+    *,
+    config: CartoonConfig | None = None,
 ) -> Cartoon:
     """Draws a picture as a cartoon, as it is given, without a cut-out.
 
@@ -40,13 +46,14 @@ def cartoonize(
         SettingsError: another preset.
     """
     config = settings_of(preset, config)
-    picture = load_image(image, alpha="keep")
+    loaded = load_picture(image, alpha="keep")
+    picture = loaded.image
     start = time.perf_counter()
     draw = {"report": draw_report, "fine": draw_fine}[config.method]
     drawn = draw(np.ascontiguousarray(picture[..., :3]), config)
     if picture.shape[-1] == 4:
         drawn = np.concatenate([drawn, picture[..., 3:]], axis=-1)
-    return Cartoon(drawn, time.perf_counter() - start)
+    return Cartoon(drawn, time.perf_counter() - start, loaded.metadata)
 
 
 def settings_of(preset: str, config: CartoonConfig | None) -> CartoonConfig:

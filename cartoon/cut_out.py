@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from atelier.images import ImageSource, load_image
+from atelier.images import ImageSource, load_image, load_picture
+from atelier.metadata import NOTHING, Metadata
 from cartoon import matting, person
 from cartoon.config import CutOutConfig
 from cartoon.deeplab_mask import deeplab_mask
@@ -30,6 +31,8 @@ class CutOut:
     """Whether there is anybody: see `anybody`. The mask is what it is, though."""
     seconds: float
     """That it took."""
+    metadata: Metadata = NOTHING
+    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
 
 
 def cut_out(image: ImageSource, *, config: CutOutConfig | None = None) -> CutOut:
@@ -45,13 +48,15 @@ def cut_out(image: ImageSource, *, config: CutOutConfig | None = None) -> CutOut
         WeightsError: the report's network, and no weights.
     """
     config = CutOutConfig() if config is None else config
-    picture = load_image(image, alpha="keep")
+    loaded = load_picture(image, alpha="keep")
+    picture = loaded.image
     start = time.perf_counter()
     mask, found = find_people(picture, config)
     front = matting.foreground(picture[..., :3], mask)
     alpha = np.rint(255 * mask).astype(np.uint8)
     seconds = time.perf_counter() - start
-    return CutOut(np.dstack([front, alpha]), mask, config.segmenter, found, seconds)
+    image = np.dstack([front, alpha])
+    return CutOut(image, mask, config.segmenter, found, seconds, loaded.metadata)
 
 
 def find_people(picture: np.ndarray, config: CutOutConfig) -> tuple[np.ndarray, bool]:

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from atelier.images import ImageSource, load_image
+from atelier.images import ImageSource, load_picture
+from atelier.metadata import NOTHING, Metadata
 from cartoon import matting
 from cartoon.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
 from cartoon.cartoonize import cartoonize, settings_of
@@ -31,6 +32,8 @@ class Portrait:
     """Whether there is anybody; else the whole picture is drawn."""
     seconds: float
     """That it took."""
+    metadata: Metadata = NOTHING
+    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
 
 
 def portray(
@@ -61,17 +64,18 @@ def portray(
     """
     config = settings_of(preset, config)
     backdrop = find_backdrop(background) if isinstance(background, str) else background
-    picture = load_image(image, alpha="keep")
+    loaded = load_picture(image, alpha="keep")
+    picture = loaded.image
     start = time.perf_counter()
     mask, found = find_people(picture, CutOutConfig() if cutting is None else cutting)
     if not found:
         drawn = cartoonize(picture, config=config).image
-        return Portrait(drawn, mask, False, time.perf_counter() - start)
+        return Portrait(drawn, mask, False, time.perf_counter() - start, loaded.metadata)
     photo = np.ascontiguousarray(picture[..., :3])
     drawn, edges = draw_person(photo, mask, config)
     if config.method != "report" or not np.array_equal(backdrop(picture), WHITE):
         drawn = compose(drawn, edges, picture, backdrop)
-    return Portrait(drawn, mask, True, time.perf_counter() - start)
+    return Portrait(drawn, mask, True, time.perf_counter() - start, loaded.metadata)
 
 
 def draw_person(

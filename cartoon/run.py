@@ -14,7 +14,7 @@ import tyro
 
 from atelier import batches, cli, jobs
 from atelier.errors import OutputError, SettingsError
-from atelier.images import READABLE, load_image, sample, save_image, write_png
+from atelier.images import READABLE, load_picture, sample, save_image, write_png
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import STDOUT, Job, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
@@ -57,6 +57,8 @@ class RunArguments(batches.ClusterSettings, PortraitConfig):
     """Replace existing results."""
     json: bool = False
     """Print one JSON object a result on standard output."""
+    strip: bool = False
+    """Leave out EXIF and XMP data, such as where a photo was taken; else pictures keep them."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -100,7 +102,7 @@ def worker(arguments: RunArguments) -> Work:
 
 
 def _picture(job: Job, arguments: RunArguments, backdrop: Backdrop, _: OnStep) -> dict:
-    photo = load_image(job.item.source, alpha="keep")
+    photo = load_picture(job.item.source, alpha="keep")
     if not arguments.cut_out:
         result = cartoonize(photo, config=arguments.drawing)
         image = result.image
@@ -109,20 +111,21 @@ def _picture(job: Job, arguments: RunArguments, backdrop: Backdrop, _: OnStep) -
         if arguments.only_mask:
             image = np.rint(255 * result.mask).astype(np.uint8)
         else:
-            image = compose(result.image[..., :3], result.mask, photo, backdrop)
+            image = compose(result.image[..., :3], result.mask, photo.image, backdrop)
     else:
         result = portray(
             photo, background=backdrop, config=arguments.drawing, cutting=arguments.cutting
         )
         image = result.image
+    metadata = photo.metadata.stripped() if arguments.strip else photo.metadata
     if job.path == STDOUT:
-        write_png(_standard_output(), image)
+        notes = write_png(_standard_output(), image, metadata)
     else:
-        save_image(job.path, image, overwrite=job.overwrite)
+        notes = save_image(job.path, image, overwrite=job.overwrite, metadata=metadata)
     facts = {"width": image.shape[1], "height": image.shape[0], "preset": arguments.method}
     if arguments.cut_out:
         facts |= {"found": result.found, "segmenter": arguments.segmenter}
-    return {**facts, "seconds": round(result.seconds, 2), "notes": ()}
+    return {**facts, "seconds": round(result.seconds, 2), "notes": notes}
 
 
 def _standard_output() -> BinaryIO:

@@ -17,7 +17,7 @@ import tyro
 
 from atelier import batches, cli, jobs
 from atelier.errors import OutputError, SettingsError
-from atelier.images import READABLE, load_image, sample, save_image, write_png
+from atelier.images import READABLE, load_picture, sample, save_image, write_png
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import STDOUT, Finished, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
@@ -66,6 +66,8 @@ class RunArguments(batches.ClusterSettings, DetectConfig):
     """Replace existing results."""
     json: bool = False
     """Print one JSON object a result on standard output."""
+    strip: bool = False
+    """Leave out EXIF and XMP data, such as where a photo was taken; else pictures keep them."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -184,28 +186,30 @@ def search(
 def _picture(
     job: Job, arguments: RunArguments, detector: predict.Detector
 ) -> tuple[dict, Mapping[str, int]]:
-    photo, overwrite = load_image(job.item.source), job.overwrite
+    loaded, overwrite = load_picture(job.item.source), job.overwrite
+    metadata = loaded.metadata.stripped() if arguments.strip else loaded.metadata
+    photo, notes = loaded.image, ()
     begin = time.perf_counter()
     found = predict.choose(detector.detect(photo), arguments, detector.card)
     seconds = time.perf_counter() - begin
     if job.path is not None:
         drawn = draw(photo, found, classes=detector.classes)
         if job.path == STDOUT:
-            write_png(_standard_output(), drawn)
+            notes = write_png(_standard_output(), drawn, metadata)
         else:
-            save_image(job.path, drawn, overwrite=overwrite)
+            notes = save_image(job.path, drawn, overwrite=overwrite, metadata=metadata)
     if job.xml is not None:
         write_voc(job.xml, job.item.relative.name, photo.shape, found, overwrite=overwrite)
     if job.crops is not None:
         for name, part in zip(crop_names(found), crops(photo, found), strict=True):
-            save_image(job.crops / name, part, overwrite=overwrite)
+            save_image(job.crops / name, part, overwrite=overwrite, metadata=metadata)
     facts = {
         "width": photo.shape[1],
         "height": photo.shape[0],
         "objects": as_records(found),
         "model": arguments.model,
         "seconds": round(seconds, 3),
-        "notes": (),
+        "notes": notes,
     }
     return facts, dict(collections.Counter(found.labels).most_common())
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from atelier.files import atomic_path
 from atelier.images import resize, save_image
+from atelier.metadata import Metadata
 from atelier.progress import Step
 from nst.stylize import Stylization
 
@@ -76,17 +77,21 @@ class Snapshots:
         path: of the final result; snapshots get the step's number appended to the stem.
         every: steps between snapshots.
         overwrite: whether existing snapshots may be replaced.
+        metadata: of the photo.
     """
 
-    def __init__(self, path: Path, every: int, overwrite: bool = True):
+    def __init__(
+        self, path: Path, every: int, overwrite: bool = True, metadata: Metadata | None = None
+    ):
         self.path, self.every, self.overwrite = path, every, overwrite
+        self.metadata = metadata
         self.written: list[Path] = []
         """The snapshots so far."""
 
     def __call__(self, step: Step) -> None:
         if step.number % self.every == 0:
             path = self.path.with_name(f"{self.path.stem}.{step.number:05d}{self.path.suffix}")
-            save_image(path, step.image(), overwrite=self.overwrite)
+            save_image(path, step.image(), overwrite=self.overwrite, metadata=self.metadata)
             self.written.append(path)
 
 

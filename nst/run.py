@@ -13,7 +13,7 @@ import tyro
 from atelier import cli, jobs
 from atelier.errors import SettingsError
 from atelier.files import write_table
-from atelier.images import load_image, sample, save_image
+from atelier.images import load_picture, sample, save_image
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import Job, Outcome, Work
 from atelier.progress import OnStep, notify_all
@@ -45,6 +45,8 @@ class RunArguments(StyleTransferConfig):
     """Replace existing results."""
     json: bool = False
     """Print one JSON object a result on standard output."""
+    strip: bool = False
+    """Leave out EXIF and XMP data, such as where a photo was taken; else pictures keep them."""
     every: int = 0
     """Also write the picture every so many steps; 0: never."""
     animation: Literal["none", "gif", "mp4"] = "none"
@@ -84,15 +86,16 @@ def repaint(
 ) -> Outcome:
     """Repaints one photo, and writes all that was asked for."""
     config, path = cli.settings(StyleTransferConfig, arguments), job.path
-    content = load_image(job.item.source, alpha="keep")
-    frames = Frames(output_size(content, config)) if arguments.animation != "none" else None
+    content = load_picture(job.item.source, alpha="keep")
+    metadata = content.metadata.stripped() if arguments.strip else content.metadata
+    frames = Frames(output_size(content.image, config)) if arguments.animation != "none" else None
     snapshots = None
     if arguments.every:
-        snapshots = Snapshots(path, arguments.every, job.overwrite)
+        snapshots = Snapshots(path, arguments.every, job.overwrite, metadata)
     with cli.progress_bar(path.name) as bar:
         listener = notify_all(bar, on_step, frames, snapshots)
         result = stylize(content, paintings, config, on_step=listener)
-    save_image(path, result.image, overwrite=job.overwrite)
+    notes = save_image(path, result.image, overwrite=job.overwrite, metadata=metadata)
     if frames is not None and frames.frames:
         frames.save(path.with_suffix(f".{arguments.animation}"), overwrite=job.overwrite)
     if arguments.history and result.history:
@@ -112,9 +115,11 @@ def repaint(
         "loss": result.loss.total,
         **dataclasses.asdict(result.loss),
         "seconds": round(result.seconds, 2),
+        "notes": notes,
     }
     network = f"{result.features} in {result.precision}"
     line = f"{path}: {result.seconds:.1f} s, {network}, loss {result.loss.total:.4g}"
+    line = "; ".join((line, *notes))
     return Outcome(record, line, also=tuple(snapshots.written) if snapshots else ())
 
 

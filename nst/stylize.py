@@ -14,7 +14,8 @@ import numpy as np
 
 from atelier.errors import ImageError, SettingsError
 from atelier.features import load_features
-from atelier.images import ImageSource, fit_size, load_image, resize
+from atelier.images import ImageSource, fit_size, load_image, load_picture, resize
+from atelier.metadata import NOTHING, Metadata
 from atelier.precision import Choice, choose
 from atelier.progress import OnStep, Step
 from atelier.vgg import UnknownLayerError, deprocess, preprocess
@@ -46,6 +47,8 @@ class Stylization:
     """Of its arithmetic: float32 or bfloat16."""
     precision_reason: str = "as asked"
     """Why: as asked, by the times that were measured, or as the network given has it."""
+    metadata: Metadata = NOTHING
+    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
 
 
 def stylize(
@@ -140,6 +143,7 @@ def _optimize(
         history=tuple(history),
         seconds=time.perf_counter() - start,
         features=config.features,
+        metadata=paint.metadata,
     )
 
 
@@ -209,11 +213,14 @@ class Pictures:
 
     def __init__(self, content, style, config: StyleTransferConfig):
         self.config = config
-        several = isinstance(style, Sequence) and not isinstance(style, (str, bytes))
+        several = isinstance(style, Sequence) and not isinstance(
+            style, (str, bytes, bytearray, memoryview)
+        )
         styles = style if several else [style]
         if not styles:
             raise SettingsError("no style: give at least one painting")
-        loaded = load_image(content, alpha="keep")
+        picture = load_picture(content, alpha="keep")
+        loaded, self.metadata = picture.image, picture.metadata
         self.content = load_image(loaded)
         self.alpha = loaded[..., 3] if loaded.shape[2] == 4 else None
         self.styles = [open_style(style) for style in styles]

@@ -8,13 +8,12 @@ whatever its file is now. All else is clean.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import numpy as np
 from PIL import Image
 
 from atelier.image_files import open_image
-from atelier.images import ImageSource
+from atelier.images import ImageSource, Picture
 from superres.color import luma
 
 CLEAN_QUALITY = 91
@@ -43,17 +42,17 @@ class Header:
 
 def read_header(source: ImageSource) -> Header | None:
     """Reads what the file says; None if it is no picture, which whoever decodes it will explain."""
+    if isinstance(source, Picture):
+        source = source.image
     if isinstance(source, np.ndarray):
         return Header(source.shape[1], source.shape[0], None) if source.ndim > 1 else None
     if isinstance(source, Image.Image):
         return Header(*source.size, _lossy(source))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with open_image(source) as image:
-                return Header(*image.size, _lossy(image))
-        except Exception:  # A damaged file raises whatever its decoder comes across.
-            return None
+    try:
+        with open_image(source) as image:
+            return Header(*image.size, _lossy(image))
+    except Exception:  # A damaged file raises whatever its decoder comes across.
+        return None
 
 
 def jpeg_quality(image: Image.Image) -> int | None:

@@ -47,6 +47,8 @@ class RunArguments(batches.ClusterSettings, UpscaleConfig):
     compare: bool = False
     """Also write, for each picture, NAME.compare.png: bicubic interpolation and the result side by
     side, where they differ most."""
+    strip: bool = False
+    """Leave out EXIF and XMP data, such as where a photo was taken; else pictures keep them."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -84,11 +86,13 @@ def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep):
     source = job.item.source
     result = upscale(source, **config, on_step=on_step)
     image, overwrite = result.image, job.overwrite
-    save_image(job.path, image[..., 0] if result.grey else image, overwrite=overwrite)
+    metadata = result.metadata.stripped() if arguments.strip else result.metadata
+    pixels = image[..., 0] if result.grey else image
+    notes = save_image(job.path, pixels, overwrite=overwrite, metadata=metadata)
     for compared in job.others:
         sheet = comparison(load_image(source, alpha="keep")[..., :3], image[..., :3])
         save_image(compared, sheet, overwrite=overwrite)
-    return image.shape[1::-1], result, f"{result.model} ({result.reason})", ()
+    return image.shape[1::-1], result, f"{result.model} ({result.reason})", notes
 
 
 def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep):

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import MAX_PIXELS, ImageSource, load_image
+from atelier.images import MAX_PIXELS, ImageSource, load_picture, name_of, read_source
+from atelier.metadata import NOTHING, Metadata
 from atelier.progress import OnStep, Step
 from superres.compression import VISIBLE_GRID, grid_strength, read_header
 from superres.networks import Network, load_network
@@ -61,6 +62,8 @@ class Upscaled:
     """Pixels a side that each pixel became."""
     seconds: float
     """From reading the picture to the end."""
+    metadata: Metadata = NOTHING
+    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
 
 
 def upscale(
@@ -75,7 +78,7 @@ def upscale(
     """Enlarges a picture, its luma by a network, its colours bicubically.
 
     Args:
-        image: a path, bytes, a PIL image or a uint8 array.
+        image: what `atelier.images.load_image` takes: a path, bytes, a uint8 array and so on.
         scale, model, tile: see `UpscaleConfig`.
         network: a network to use instead of the embedded one; its scale must be `scale`.
         on_step: called after each tile. If it returns True, the run ends.
@@ -94,10 +97,13 @@ def upscale(
     """
     start = time.perf_counter()
     config = UpscaleConfig(scale, model, tile)
+    if not isinstance(image, (str, os.PathLike)):
+        image = read_source(image)  # An open file can be read once.
     header = read_header(image)
     if header is not None:
         check_size(header.width, header.height, config.scale, name_of(image))
-    picture = load_image(image, alpha="keep", grey="keep")
+    loaded = load_picture(image, alpha="keep", grey="keep")
+    picture = loaded.image
     chosen, reason = config.model, "as asked"
     if network is not None:
         chosen = reason = "given"
@@ -108,7 +114,8 @@ def upscale(
     grey = result.ndim == 2
     if grey:
         result = np.repeat(result[..., None], 3, axis=2)
-    return Upscaled(result, grey, chosen, reason, config.scale, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Upscaled(result, grey, chosen, reason, config.scale, seconds, loaded.metadata)
 
 
 def tiled_network(network: Network | None, config: UpscaleConfig, model: str) -> TiledNetwork:
@@ -136,11 +143,6 @@ def check_size(width: int, height: int, scale: int, name: str, bound: int | None
             f"{name}: {width}×{height} at scale {scale} is {width * scale}×{height * scale}, more "
             f"than {bound:,} pixels"
         )
-
-
-def name_of(source: object) -> str:
-    """What the user is told a source is."""
-    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else "picture"
 
 
 def tell(on_step: OnStep | None) -> OnTile | None:

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from atelier.images import load_image, resize, sample, save_image
 
@@ -286,3 +288,28 @@ def same_on_a_cluster(tmp_path):
         return tmp_path / "there"
 
     return compare
+
+
+@pytest.fixture
+def tagged(photo):
+    """Writes the photo as a JPEG file as a telephone does; and reads from any file the place, the
+    camera, EXIF's orientation and whether there is XMP data."""
+
+    def write(path):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "Telephone", 1
+        exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (52.0, 31.0, 12.0)})
+        Image.fromarray(photo).save(path, exif=exif, xmp=b"<x:xmpmeta/>", dpi=(300, 300))
+
+    def read(path):
+        with Image.open(path) as image:
+            exif, xmp = image.getexif(), "xmp" in image.info
+        place = exif.get_ifd(ExifTags.IFD.GPSInfo).get(2)
+        return place, exif.get(ExifTags.Base.Make), exif.get(ExifTags.Base.Orientation, 1), xmp
+
+    return SimpleNamespace(
+        write=write,
+        read=read,
+        kept=((52.0, 31.0, 12.0), "Telephone", 1, True),
+        stripped=(None, None, 1, False),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import warnings
 from pathlib import Path, PureWindowsPath
 
 from atelier import files
@@ -59,14 +58,12 @@ def picture_size(file: Path | bytes) -> tuple[int, int]:
     if isinstance(file, Path) and not os.path.isfile(file):
         raise FaultError(f"the picture {plain(file.name)} is missing")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Of large pictures: the bound here is our own.
-            with open_image(file) as image:
-                width, height = image.size
-                small = width * height <= MAX_PIXELS
-                if small and image.format == "PNG":  # Its orientation may stand behind the pixels.
-                    image.load()
-                turned = small and orientation(image) >= 5
+        with open_image(file) as image:
+            width, height = image.size
+            small = width * height <= MAX_PIXELS
+            if small and image.format == "PNG":  # Its orientation may stand behind the pixels.
+                image.load()
+            turned = small and orientation(image) >= 5
     except Exception as error:  # Damaged files raise a dozen kinds.
         reason = plain(" ".join(str(error).split())) or type(error).__name__
         raise FaultError(f"the picture cannot be read ({reason})") from None

@@ -15,6 +15,7 @@ from PIL import Image
 
 from atelier.errors import WeightsError
 from atelier.images import load_image, resize, sample, save_image
+from atelier.saving import PNG_LEVEL
 from cartoon import CartoonConfig, CutOutConfig, cartoonize, cut_out, portray
 from cartoon.run import main
 
@@ -301,7 +302,7 @@ def test_standard_output_is_a_png_and_nothing_else(
     expected = portray(photo, background=background).image
     np.testing.assert_array_equal(load_image(said.out, alpha="keep"), expected)
     file = io.BytesIO()
-    Image.fromarray(expected).save(file, "PNG")
+    Image.fromarray(expected).save(file, "PNG", compress_level=PNG_LEVEL)
     assert said.out == file.getvalue()
     assert said.err.startswith(b"standard output: 96")
     assert names(files) == ["photo.png"]
@@ -433,7 +434,7 @@ def test_bad_input_is_named_with_its_reason(files, photo, error_line, name, cont
 
 
 def test_over_large_pictures_are_refused(files, error_line, monkeypatch):
-    monkeypatch.setitem(load_image.__kwdefaults__, "max_pixels", 100)
+    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
     assert run(files) == 1
     assert "photo.png: " in (line := error_line())
     assert "more than 100 pixels" in line
@@ -506,3 +507,11 @@ def test_ctrl_c_leaves_nothing_half_written(files, photo, interrupt):
     command = [sys.executable, "-c", PROGRAM, "photo.png", "film.mkv", "--out", "out"]
     interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mkv")))
     assert names(files / "out") == ["photo.png"]
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_results_say_what_the_photo_says_unless_stripped(files, tagged, strip):
+    tagged.write(files / "photo.jpg")
+    assert run(files, *["--strip"] * strip, name="photo.jpg") == 0
+    said = tagged.read(files / "out" / "photo.png")
+    assert said == (tagged.stripped if strip else tagged.kept)

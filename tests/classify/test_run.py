@@ -299,7 +299,7 @@ def test_bad_picture_in_a_folder_is_named_and_the_others_done(
 
 @pytest.mark.parametrize("name", ["gone.png", "large.png"])
 def test_picture_alone_that_cannot_be_read_leaves_nothing(files, error_line, monkeypatch, name):
-    monkeypatch.setitem(load_image.__kwdefaults__, "max_pixels", 100)
+    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
     if name == "large.png":
         Image.new("L", (11, 10)).save(files / name)
     assert run(files, name=name) == 1

@@ -454,7 +454,7 @@ def test_bad_input_is_named_with_its_reason(files, error_line, name, content, me
 
 
 def test_over_large_pictures_are_refused(files, error_line, monkeypatch):
-    monkeypatch.setitem(load_image.__kwdefaults__, "max_pixels", 100)
+    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
     assert run(files) == 1
     assert "photo.png: " in (line := error_line())
     assert "more than 100 pixels" in line
@@ -621,3 +621,11 @@ def test_ctrl_c_leaves_no_half_of_a_video(files, detector, capsys):
     assert "error: stopped; what was finished is kept" in capsys.readouterr().err
     assert names(files / "out") == []
     assert [row["frame"] for row in table(files / "a.csv")] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_results_say_what_the_photo_says_unless_stripped(files, tagged, strip):
+    tagged.write(files / "photo.jpg")
+    assert run(files, *["--strip"] * strip, name="photo.jpg") == 0
+    said = tagged.read(files / "out" / "photo.png")
+    assert said == (tagged.stripped if strip else tagged.kept)

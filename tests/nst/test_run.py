@@ -19,7 +19,7 @@ QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
 FIELDS = {
     *("input", "styles", "output", "height", "width", "features", "precision"),
     *("precision_reason", "steps"),
-    *("loss", "content", "style", "variation", "seconds"),
+    *("loss", "content", "style", "variation", "seconds", "notes"),
 }
 
 
@@ -301,3 +301,13 @@ def test_ctrl_c_keeps_the_picture_so_far(files, interrupt):
     interrupt([*command, *settings], files, (files / "out" / "photo.00004.png").exists)
     assert load_image(files / "out" / "photo.png").shape == (64, 64, 3)
     assert not list((files / "out").glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_results_say_what_the_photo_says_unless_stripped(tiny_features, files, tagged, strip):
+    tagged.write(files / "photo.jpg")
+    out = str(files / "out.webp")
+    inputs = [str(files / "photo.jpg"), str(files / "painting.png")]
+    assert main([*inputs, "--out", out, *QUICK, *["--strip"] * strip]) == 0
+    said = tagged.read(out)
+    assert said == (tagged.stripped if strip else tagged.kept)

@@ -264,3 +264,11 @@ def test_ctrl_c_leaves_nothing_half_written(files, embedded, make_video, interru
     command = [sys.executable, "-c", PROGRAM, "photo.png", "film.mkv", "--out", "out"]
     interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mkv")))
     assert names(files / "out") == ["photo.png"]
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_results_say_what_the_photo_says_unless_stripped(files, tagged, strip):
+    tagged.write(files / "photo.jpg")
+    assert run(files, *["--strip"] * strip, name="photo.jpg") == 0
+    said = tagged.read(files / "out" / "photo.png")
+    assert said == (tagged.stripped if strip else tagged.kept)

@@ -183,7 +183,7 @@ def test_large_results_are_refused_before_they_are_decoded(
     tmp_path, monkeypatch, shape, scale, message
 ):
     module = importlib.import_module("superres.upscale")
-    monkeypatch.setitem(load_image.__kwdefaults__, "max_pixels", 100)
+    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
     monkeypatch.setattr(module, "MAX_PIXELS", 100)
     monkeypatch.setattr(module, "MAX_OUTPUT_PIXELS", 400)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
