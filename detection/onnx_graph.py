@@ -64,7 +64,7 @@ def to_onnx(
 
 
 _NONE = -1.0
-"""The score of what is no box."""
+"""Score of rows without a box."""
 
 
 class _Graph(OnnxGraph):
@@ -171,7 +171,8 @@ class _Graph(OnnxGraph):
             scores = self.op("Where", wide, self.op("Sigmoid", logits), _NONE)
             boxes, scores = (self.op("Unsqueeze", x, [0]) for x in (boxes, scores))
             limit = min(pre_nms, post_nms)
-            levels.append(self.suppress(boxes, scores, shape.proposal_nms, limit, _NONE)[:2])
+            # OpenCV refuses thresholds below 0; of probabilities and _NONE, 0 drops the latter.
+            levels.append(self.suppress(boxes, scores, shape.proposal_nms, limit, 0.0)[:2])
         boxes, scores = zip(*levels, strict=True)
         scores = self.op("Concat", *scores, np.full(post_nms, _NONE), axis=0)
         boxes = self.op("Concat", *boxes, np.zeros((post_nms, 4)), axis=0)
@@ -314,7 +315,8 @@ class _Graph(OnnxGraph):
         raise TypeError(f"no ONNX is known of {layer}")
 
     def convolve(self, layer: layers.Conv2D, x: str) -> str:
-        margins = {"auto_pad": "SAME_UPPER" if layer.padding == "same" else "VALID"}
+        if layer.dilation_rate != (1, 1) or layer.groups != 1:
+            raise TypeError(f"no ONNX is known of {layer}")
         if isinstance(layer, PaddedConv2D):
             if layer.kernel_size != (3, 3) or layer.continuation != "symmetric":
                 raise TypeError(f"no ONNX is known of {layer}")
@@ -325,7 +327,20 @@ class _Graph(OnnxGraph):
         if layer.use_bias:
             weights.append(self.weight(layer.bias, f"{layer.name}/bias"))
         sides = {"kernel_shape": layer.kernel_size, "strides": layer.strides}
-        return self.op("Conv", x, *weights, **sides, **margins)
+        return self.op("Conv", x, *weights, **sides, pads=self.margins(layer))
+
+    def margins(self, layer: layers.Conv2D) -> list[int]:
+        """Positions of zeros around the input: above, left, below, right.
+
+        They are Keras' for inputs that are multiples of the strides, as those of a detector are.
+        Written out, since OpenCV 5.0.0 takes SAME_UPPER for SAME_LOWER.
+        """
+        if layer.padding != "same":
+            return [0, 0, 0, 0]
+        sizes = zip(layer.kernel_size, layer.strides, strict=True)
+        both = [max(0, kernel - stride) for kernel, stride in sizes]
+        before = [each // 2 for each in both]
+        return [*before, *(each - first for each, first in zip(both, before, strict=True))]
 
     def dense(self, layer: layers.Dense, x: str) -> str:
         kernel = self.weight(layer.kernel, f"{layer.name}/kernel")

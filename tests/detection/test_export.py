@@ -5,6 +5,7 @@ import importlib.util
 import json
 import sys
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -224,6 +225,29 @@ def test_operations_are_litert_s_own(files):
     names = {node["op_name"] for node in interpreter._get_ops_details()}
     assert {"NON_MAX_SUPPRESSION_V4", "TOPK_V2", "GATHER"} <= names
     assert not [name for name in names if "Flex" in name or name in ("CUSTOM", "WHILE")]
+
+
+def test_opencv_finds_the_same_by_the_onnx_file(files, picture):
+    needs("onnx")
+    import onnx
+
+    path = files("onnx")
+    for node in onnx.load(path).graph.node:
+        assert "auto_pad" not in {attribute.name for attribute in node.attribute}
+    if int(cv2.__version__.split(".")[0]) < 5:
+        pytest.skip("OpenCV's dnn has NonMaxSuppression from version 5 on")
+    file = Exported(path)
+    expected = export.as_detections(file.find(picture[None]), file.classes)
+    assert len(expected) == KEPT
+    network = cv2.dnn.readNetFromONNX(str(path))
+    network.setInput(picture[None], "image")
+    names = ("boxes", "scores", "labels", "count")
+    values = dict(zip(names, map(np.asarray, network.forward(names)), strict=True))
+    values["boxes"] = values["boxes"].reshape(1, -1, 4)
+    found = export.as_detections(values, file.classes)
+    assert found.labels == expected.labels
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3)
 
 
 def test_onnx_is_checked_and_of_its_own_operations(files):
