@@ -3,9 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # A worker that crashes ends the run, which names its test; it would else wait for ever.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0
+# What trains, exports and compares numbers, in a minute or two.
+NUMBERS := $(addprefix tests/,atelier/test_strategy.py atelier/test_vgg.py cartoon/test_deeplab.py \
+	classify/test_litert.py classify/test_train.py detection/test_resnet.py \
+	detection/test_torchvision_parity.py nst/test_objective.py superres/test_integer.py \
+	superres/test_layers.py)
+# TensorFlow turns oneDNN on by itself where the processor has one of these.
+OTHER_ONEDNN := $(shell grep -qsE 'avx512_vnni|avx512_bf16|avx_vnni|amx_' /proc/cpuinfo && echo 0 || echo 1)
 
-.PHONY: demo web test soak lint findings reproduce reproduce-cartoon reproduce-superres \
+.PHONY: demo web test test-newest soak lint findings reproduce reproduce-cartoon reproduce-superres \
 	reproduce-classify reproduce-detection paintings clean
 
 demo: .venv/core
@@ -16,10 +24,21 @@ web: .venv/web
 
 test: .venv/test lint
 	$(PYTEST)
+	TF_ENABLE_ONEDNN_OPTS=$(OTHER_ONEDNN) $(PYTEST) $(NUMBERS)
 
 # What takes minutes a test: clusters with a worker killed, full disks, trainings killed and resumed.
 soak: .venv/test
 	$(PYTEST) -m soak -o faulthandler_timeout=1800
+
+# With the newest of everything, as an installation without the constraints takes it. Gradio asks for
+# an older Pillow, which is therefore brought up behind its back.
+test-newest: BIN := .venv-newest/bin
+test-newest: UPGRADE = $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	$(UPGRADE) --upgrade-strategy eager --editable .[test]
+	$(UPGRADE) --no-deps pillow
+	$(PYTEST)
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -104,4 +123,4 @@ paintings: .venv/core
 	@touch $@
 
 clean:
-	rm -rf .venv build out *.egg-info
+	rm -rf .venv .venv-newest build out *.egg-info

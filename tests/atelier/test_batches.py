@@ -333,6 +333,7 @@ def wait_for(ready, process) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.soak
 def test_a_worker_is_killed_and_each_input_is_done_once(start, tmp_path):
     code, out, said = end(start("--kill", "07", "--json"))
     assert code == 0

@@ -51,6 +51,7 @@ with connected("auto"):
 """
 
 
+@pytest.mark.soak
 def test_after_a_cluster_that_did_not_answer_another_does(tmp_path):
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("0" * 64)

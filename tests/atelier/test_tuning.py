@@ -102,6 +102,7 @@ def table(out: Path) -> list[dict[str, str]]:
         ]
 
 
+@pytest.mark.soak
 def test_a_killed_process_loses_nothing_and_the_sweep_is_that_of_one_process(
     cluster, trials, tmp_path, capfd
 ):

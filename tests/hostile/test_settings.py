@@ -174,7 +174,7 @@ def test_any_request_is_answered(tmp_path_factory, name, value, body, path):
     async def send(message):
         answers.append(message.get("status"))
 
-    folder = tmp_path_factory.getbasetemp()
+    folder = tmp_path_factory.mktemp("uploads")
     guard = Guard(
         app, folder=folder, upload_bytes=1000, folder_bytes=10**6, hosts=frozenset({"localhost"})
     )

@@ -9,16 +9,20 @@ from nst import styles
 from nst.paint import ASPECTS, PAINTINGS, paint
 from nst.paint.__main__ import encode_png, main
 
+SLOW = {"impasto", "pointillist"}
 
-@pytest.mark.parametrize("name", PAINTINGS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.soak) if n in SLOW else n for n in PAINTINGS]
+)
 def test_painting_is_a_picture_and_the_same_again(name):
-    picture = paint(name, 96)
+    picture = paint(name, 64)
     aspect = ASPECTS[name]
     assert picture.dtype == np.uint8
-    assert picture.shape == (round(96 / max(1, aspect)), round(96 * min(1, aspect)), 3)
+    assert picture.shape == (round(64 / max(1, aspect)), round(64 * min(1, aspect)), 3)
     assert picture.std() > 20
     assert np.ptp(picture.reshape(-1, 3), axis=0).min() > 60
-    np.testing.assert_array_equal(picture, paint(name, 96))
+    np.testing.assert_array_equal(picture, paint(name, 64))
 
 
 def test_seed_changes_the_painting():
@@ -36,6 +40,7 @@ def test_size_too_small_is_refused():
         paint("ink", 63)
 
 
+@pytest.mark.soak
 def test_committed_painting_is_what_the_program_draws(tmp_path):
     assert main(["--names", "woodcut", "--out", str(tmp_path)]) == 0
     drawn, committed = load_image(tmp_path / "woodcut.png"), styles.open_style("woodcut")

@@ -125,6 +125,7 @@ def test_missing_photo_is_one_line(tiny_features, files, error_line):
     assert "photo.png: no such file" in error_line()
 
 
+@pytest.mark.soak
 def test_killed_sweep_goes_on_where_it_was(tiny_features, files, trials):
     grid = ("--grid", "seed=1,2,3,4,5,6", "--iterations", "30")
     command = [sys.executable, "-m", "nst.sweep", *arguments(files, *grid)]

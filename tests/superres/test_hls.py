@@ -64,6 +64,7 @@ def test_report_network_is_emulated_to_the_bit(report, luma):
     np.testing.assert_array_equal(result.real, output)
 
 
+@pytest.mark.soak
 @needs_compiler
 def test_stem_as_residual_and_wide_numbers(fixed_point_network, tmp_path, luma):
     """The other residual, another scale, 16 bits; and frames one after another."""
@@ -158,6 +159,7 @@ def build_with_threads(project, folder):
     return run
 
 
+@pytest.mark.soak
 @needs_compiler
 def test_fifos_hold_what_they_must_and_no_less_would_do(report, tmp_path, monkeypatch):
     """Without the slack for pipelines, as the emulated processes hold no more than a pixel."""
