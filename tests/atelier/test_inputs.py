@@ -126,6 +126,14 @@ def test_what_is_no_list_is_one_line(tmp_path, content, words):
         find_inputs([tmp_path / "list.txt"])
 
 
+def test_bytes_of_a_list_are_bounded(tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("a.png\nb.png\n")
+    assert len(find_inputs([tmp_path / "list.txt"])) == 2
+    monkeypatch.setattr(inputs, "MAX_LIST", 10)
+    with pytest.raises(ImageError, match=r"list\.txt: not a list of files \(larger than 10 bytes"):
+        find_inputs([tmp_path / "list.txt"])
+
+
 def test_a_dash_is_standard_input(monkeypatch, tmp_path, photo):
     save_image(tmp_path / "x.png", photo)
     content = io.TextIOWrapper(io.BytesIO((tmp_path / "x.png").read_bytes()))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import DataError
+from classify import data
 from classify.data import (
     CLASSES,
     Batches,
@@ -165,6 +166,12 @@ def test_what_batches_have_no_need_of_is_refused(copy, pickled, reason):
 
 
 # === Other places ===
+
+
+def test_bytes_of_a_batch_are_bounded(copy, monkeypatch):
+    load_cifar10(copy)
+    monkeypatch.setattr(data, "BATCH_BYTES", 100)
+    assert "larger than 100 bytes" in refusal(copy)
 
 
 class Builder:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atelier import files, runs
+from atelier import sweep as sweeps
 from atelier.errors import AtelierError, OutputError, WeightsError
 from atelier.records import read_record
 from atelier.runs import RunFolder, load_run
@@ -88,6 +90,28 @@ def test_a_run_accepts_its_own_settings_alone_and_keeps_what_was_there(
 def test_a_pipe_in_a_run_folder_is_not_waited_for(tmp_path, refusal, name):
     os.mkfifo(tmp_path / name)
     assert name in refusal(lambda: RunFolder(tmp_path, Settings()).history())
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "read"),
+    [
+        (runs, "JSON_BYTES", lambda folder: RunFolder(folder / "run", Settings())),
+        (runs, "JSON_BYTES", lambda folder: load_run(folder / "run")),
+        (files, "TABLE_BYTES", lambda folder: RunFolder(folder / "run", Settings()).history()),
+        (sweeps, "JSON_BYTES", lambda folder: sweep(folder / "sweep")),
+    ],
+    ids=["settings", "card", "history", "plan"],
+)
+def test_bytes_of_files_in_run_and_sweep_folders_are_bounded(
+    tmp_path, refusal, monkeypatch, module, name, read
+):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    RunFolder(tmp_path / "run", Settings()).finish(model, {"network": "small"})
+    (tmp_path / "run" / "history.csv").write_text("epoch,loss\n1,0.5\n")
+    sweep(tmp_path / "sweep")
+    read(tmp_path)
+    monkeypatch.setattr(module, name, 10)
+    refusal(read, tmp_path)
 
 
 @given(epochs=st.lists(st.one_of(st.integers().map(str), st.text(max_size=6)), max_size=4))
