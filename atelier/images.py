@@ -185,13 +185,17 @@ def file_bound(max_pixels: int | None = None) -> int:
 
 
 def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:
-    """All files in `folders` and below that have a picture's suffix, sorted.
+    """All files in `folders` and below that have a picture's suffix and are not hidden, sorted.
 
     Raises:
         ImageError: there is none.
     """
     files = (file for folder in folders for file in files_below(folder))
-    pictures = sorted(f for f in files if f.suffix.lower() in READABLE and f.is_file())
+    pictures = sorted(
+        file
+        for file in files
+        if file.suffix.lower() in READABLE and not file.name.startswith(".") and file.is_file()
+    )
     if not pictures:
         raise ImageError(f"no pictures in {', '.join(map(str, folders))}: looked for {READABLE}")
     return pictures

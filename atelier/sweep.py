@@ -231,7 +231,7 @@ def run_sweep(
         shown = [row for row in table.rows if _picture(out, int(row["trial"])).exists()]
         shown = [row for row in shown if not row.get("error")]
         if shown:
-            images = [load_image(_picture(out, int(row["trial"]))) for row in shown]
+            images = (load_image(_picture(out, int(row["trial"]))) for row in shown)
             labels = [_label(row, changes[int(row["trial"])]) for row in shown]
             contact_sheet(images, labels, out / "contact_sheet.png", columns=columns)
         return table.rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -110,21 +110,39 @@ def read_for_training(pairs: Sequence[tuple[Path, Path]]) -> list[Photo]:
 
 
 def ask_teachers(
-    folders: Sequence[str | os.PathLike], teachers: Mapping[str, Teacher]
+    folders: Sequence[str | os.PathLike],
+    teachers: Mapping[str, Teacher],
+    *,
+    on_unread: Callable[[str], object] | None = None,
 ) -> list[Photo]:
     """Photos without masks, with what teachers think of them: the mean of their opinions, less
     certain where these differ. Where one of them sees nobody at all, nobody is there: that is
     half certain at least, as it is easier to take a cat for a person than to miss one.
+
+    Args:
+        folders: with the photos.
+        teachers: give a mask for each photo.
+        on_unread: told, in a line, of each photo that cannot be read and is passed over.
+
+    Raises:
+        ImageError: there are no photos, or none can be read.
     """
-    photos = []
-    for file in find_pictures(folders) if folders else ():
-        image = load_image(file)
+    photos, files = [], find_pictures(folders) if folders else ()
+    for file in files:
+        try:
+            image = load_image(file)
+        except ImageError as error:
+            if on_unread is not None:
+                on_unread(f"passed over: {error}")
+            continue
         image = resize(image, _shrunk(image.shape))
         opinions = np.stack([teacher(image) for teacher in teachers.values()])
         mask, certain = opinions.mean(axis=0), np.square(1 - np.ptp(opinions, axis=0))
         if opinions.max(axis=(1, 2)).min() < 0.5:
             mask, certain = np.zeros_like(mask), np.maximum(certain, 0.5)
         photos.append(Photo(image, _levels(mask), _levels(certain)))
+    if files and not photos:
+        raise ImageError(f"none of the {len(files)} photos can be read")
     return photos
 
 

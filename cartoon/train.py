@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -83,12 +83,15 @@ class HeldBack(keras.callbacks.Callback):
         logs["val_iou"] = mean_iou({"": network.probability}, self.pairs)[""]
 
 
-def train(config: TrainConfig, *, verbose: int = 0) -> PersonNetwork:
+def train(
+    config: TrainConfig, *, verbose: int = 0, on_unread: Callable[[str], object] | None = None
+) -> PersonNetwork:
     """Trains into the run folder `config.out`, or goes on with it; returns the network.
 
     Args:
         config: the settings.
         verbose: as Keras' `fit` takes it.
+        on_unread: told, in a line, of each photo that cannot be read and is passed over.
 
     Raises:
         AtelierError: no data, or a folder with another run.
@@ -101,7 +104,7 @@ def train(config: TrainConfig, *, verbose: int = 0) -> PersonNetwork:
     done = run.restore(model)
     if done < config.epochs:
         teachers = load_teachers(config.teachers, threads=2) if config.photos else {}
-        others = data.ask_teachers(config.photos, teachers)
+        others = data.ask_teachers(config.photos, teachers, on_unread=on_unread)
         squares = data.batches(
             data.read_for_training(seen),
             others,
@@ -171,7 +174,7 @@ def _card(config: TrainConfig, run: RunFolder, model, seen: int, held_back: int)
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(TrainConfig, argv, prog="python -m cartoon.train")
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        network = train(config, verbose=2)
+        network = train(config, verbose=2, on_unread=cli.say)
     score = network.card["mean_iou"]["person"]
     cli.say(f"trained: {config.out / 'model.keras'}, mean IoU {score:.3f}")
     return cli.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from atelier.files import atomic_path
-from atelier.images import resize, save_image
+from atelier.images import fit_size, resize, save_image
 from atelier.metadata import Metadata
 from atelier.progress import Step
 from nst.stylize import Stylization
@@ -20,54 +21,101 @@ from nst.stylize import Stylization
 FRAMES = 100
 """An animation has at most so many frames, evenly spread over the steps."""
 
+GIF_SIDE, MP4_SIDE = 720, 1920
+"""The longest side of an animation's frames, pixels."""
+
 
 class Frames:
-    """Collects pictures of a run, as its `on_step`, to be written as an animation.
+    """Writes pictures of a run as an animation, as its `on_step`, the last one held for a second.
+
+    To be used in a `with` block, whose good end finishes the file; without a picture there is none.
+    Of an MP4 file each frame is coded as it comes, of a GIF file it is kept with 256 colours.
 
     Args:
-        size: (height, width) of the frames; pictures of coarser levels are enlarged.
+        size: (height, width) of the result; frames are at most `GIF_SIDE` or `MP4_SIDE` large, and
+            pictures of coarser levels are enlarged.
+        path: the file, .gif or .mp4 (H.264).
+        seconds: the length of the animation.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        OutputError: the file exists or cannot be written.
     """
 
-    def __init__(self, size: tuple[int, int]):
-        self.size = size
-        self.frames: list[np.ndarray] = []
+    def __init__(
+        self, size: tuple[int, int], path: Path, *, seconds: float = 5.0, overwrite: bool = True
+    ):
+        self.path, self.seconds, self.overwrite = path, seconds, overwrite
+        self.gif = path.suffix == ".gif"
+        self.size = fit_size(size, min(GIF_SIDE if self.gif else MP4_SIDE, max(size)))
+        if not self.gif:  # Players want 4:2:0 colour, which wants even sides.
+            self.size = tuple(max(2, side // 2 * 2) for side in self.size)
+        self.count = 0
+        """Of the frames so far."""
+        self._files = contextlib.ExitStack()
+        self._writer: _Gif | _Mp4 | None = None
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(self, *error) -> bool | None:
+        if error[0] is None and self._writer is not None:
+            with self._files:
+                self._writer.finish()
+            return None
+        return self._files.__exit__(*error)
 
     def __call__(self, step: Step) -> None:
         interval = -(-step.total // (FRAMES - 1))
-        if step.number == 1 or step.number % interval == 0:
-            self.frames.append(resize(step.image()[..., :3], self.size))
+        if step.number != 1 and step.number % interval:
+            return
+        if self._writer is None:
+            # As atomic as all files, though it takes shape from the first step on.
+            file = self._files.enter_context(atomic_path(self.path, overwrite=self.overwrite))
+            expected = step.total // interval + (interval > 1)
+            rate = max(1, round(expected / self.seconds))
+            self._writer = _Gif(file, rate) if self.gif else _Mp4(file, self.size, rate)
+        self._writer.add(resize(step.image()[..., :3], self.size))
+        self.count += 1
 
-    def save(self, path: Path, *, seconds: float = 5.0, overwrite: bool = True) -> None:
-        """Writes the frames as .gif or .mp4 (H.264), the last one held for a second.
 
-        Raises:
-            OutputError: the file exists or cannot be written.
-        """
-        rate = max(1, round(len(self.frames) / seconds))
-        with atomic_path(path, overwrite=overwrite) as temporary:
-            if path.suffix == ".gif":
-                pictures = [Image.fromarray(frame) for frame in self.frames]
-                durations = [1000 // rate] * (len(pictures) - 1) + [1000]
-                pictures[0].save(
-                    temporary,
-                    save_all=True,
-                    append_images=pictures[1:],
-                    duration=durations,
-                    loop=0,
-                )
-            else:
-                self._save_mp4(temporary, rate)
+class _Gif:
+    """Keeps frames with 256 colours each, and writes them at the end."""
 
-    def _save_mp4(self, path: Path, rate: int) -> None:
-        with av.open(str(path), "w", format="mp4") as container:
-            stream = container.add_stream("h264", rate=rate)
-            # Players want 4:2:0 colour, which wants even sides.
-            stream.height, stream.width = (side // 2 * 2 for side in self.size)
-            stream.pix_fmt = "yuv420p"
-            for frame in [*self.frames, *[self.frames[-1]] * rate]:
-                frame = np.ascontiguousarray(frame[: stream.height, : stream.width])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
+    def __init__(self, file: Path, rate: int):
+        self.file, self.rate, self.frames = file, rate, []
+
+    def add(self, frame: np.ndarray) -> None:
+        colours = Image.Palette.ADAPTIVE
+        self.frames.append(Image.fromarray(frame).convert("P", palette=colours))
+
+    def finish(self) -> None:
+        first, *others = self.frames
+        durations = [1000 // self.rate] * len(others) + [1000]
+        options = {"append_images": others, "duration": durations, "loop": 0}
+        first.save(self.file, "GIF", save_all=True, **options)
+
+
+class _Mp4:
+    """Codes frames as they come."""
+
+    def __init__(self, file: Path, size: tuple[int, int], rate: int):
+        self.rate, self.last = rate, None
+        self.container = av.open(str(file), "w", format="mp4")
+        self.stream = self.container.add_stream("h264", rate=rate)
+        self.stream.height, self.stream.width = size
+        self.stream.pix_fmt = "yuv420p"
+
+    def add(self, frame: np.ndarray) -> None:
+        self.last = np.ascontiguousarray(frame)
+        coded = av.VideoFrame.from_ndarray(self.last, format="rgb24")
+        self.container.mux(self.stream.encode(coded))
+
+    def finish(self) -> None:
+        with self.container:
+            for _ in range(self.rate):
+                self.add(self.last)
+            self.container.mux(self.stream.encode())
 
 
 class Snapshots:

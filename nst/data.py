@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ def crops(
     steps: range,
     seed: int,
     pictures: np.ndarray | None = None,
+    on_unread: Callable[[str], object] | None = None,
 ) -> tf.data.Dataset:
     """Batches of augmented crops, one for each of `steps`.
 
@@ -40,6 +40,8 @@ def crops(
         seed: of all random choices.
         pictures: float32 (n, size, size, 3), preprocessed; one third of each batch is taken from
             them, turned and mirrored.
+        on_unread: told, in a line, of a photo that cannot be read and is passed over; perhaps of
+            the same more than once.
 
     Returns:
         float32 (batch, size, size, 3) batches, as `atelier.vgg.preprocess` gives them.
@@ -50,8 +52,11 @@ def crops(
     def photo(number: int) -> np.ndarray:
         """A photo, or the next one that can be read: one broken file must not end a long run."""
         for other in range(number, number + len(photos)):
-            with contextlib.suppress(ImageError):
+            try:
                 return read(photos[other % len(photos)])
+            except ImageError as error:
+                if on_unread is not None:
+                    on_unread(f"passed over: {error}")
         raise ImageError(f"none of the {len(photos)} photos can be read")
 
     def draw(step: np.ndarray) -> np.ndarray:

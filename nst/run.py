@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -88,16 +89,17 @@ def repaint(
     config, path = cli.settings(StyleTransferConfig, arguments), job.path
     content = load_picture(job.item.source, alpha="keep")
     metadata = content.metadata.stripped() if arguments.strip else content.metadata
-    frames = Frames(output_size(content.image, config)) if arguments.animation != "none" else None
-    snapshots = None
+    frames = snapshots = None
+    if arguments.animation != "none":
+        file, size = path.with_suffix(f".{arguments.animation}"), output_size(content.image, config)
+        frames = Frames(size, file, overwrite=job.overwrite)
     if arguments.every:
         snapshots = Snapshots(path, arguments.every, job.overwrite, metadata)
-    with cli.progress_bar(path.name) as bar:
-        listener = notify_all(bar, on_step, frames, snapshots)
-        result = stylize(content, paintings, config, on_step=listener)
-    notes = save_image(path, result.image, overwrite=job.overwrite, metadata=metadata)
-    if frames is not None and frames.frames:
-        frames.save(path.with_suffix(f".{arguments.animation}"), overwrite=job.overwrite)
+    with frames or contextlib.nullcontext():
+        with cli.progress_bar(path.name) as bar:
+            listener = notify_all(bar, on_step, frames, snapshots)
+            result = stylize(content, paintings, config, on_step=listener)
+        notes = save_image(path, result.image, overwrite=job.overwrite, metadata=metadata)
     if arguments.history and result.history:
         table, plot = history_files(path)
         write_table(table, result.history)

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -233,8 +234,15 @@ def improvise(student: keras.Model, batches: Sequence[np.ndarray], seed: Sequenc
     return np.clip(np.concatenate(painted), low, high)
 
 
-def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
+def distill(
+    config: DistillConfig, *, verbose: int = 0, on_unread: Callable[[str], object] | None = None
+) -> VGG:
     """Trains a student into the run folder `config.out`, or goes on with it; returns it.
+
+    Args:
+        config: the settings.
+        verbose: as Keras' `fit` takes it.
+        on_unread: told once, in a line, of each photo that cannot be read and is passed over.
 
     Raises:
         AtelierError: no photos, no teacher, or a folder with another run.
@@ -259,6 +267,8 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
     run = RunFolder(config.out, config)
     total = config.epochs * config.steps
 
+    tell = None if on_unread is None else functools.cache(on_unread)  # Photos are read often.
+
     def batches(first: int, last: int, pictures=None) -> tf.data.Dataset:
         return data.crops(
             photos,
@@ -267,6 +277,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
             steps=range(first, last),
             seed=config.seed,
             pictures=pictures,
+            on_unread=tell,
         )
 
     warmup = min(500, total // 10)
@@ -321,7 +332,7 @@ def distill(config: DistillConfig, *, verbose: int = 0) -> VGG:
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(DistillConfig, argv, prog="python -m nst.train")
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        distill(config, verbose=2)
+        distill(config, verbose=2, on_unread=cli.say)
     cli.say(f"trained: {config.out / 'model.keras'}")
     return cli.DONE
 

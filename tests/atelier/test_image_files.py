@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 
 from atelier import image_files, images
 from atelier.errors import ImageError
-from atelier.image_files import FORMATS, open_image
+from atelier.image_files import FORMATS, hush_pillow, open_image
 from atelier.images import BYTES_A_PIXEL, load_image
 from detection.annotations import FaultError
 from detection.annotations.places import picture_size
@@ -243,3 +244,21 @@ def test_memory_is_within_the_stated_bound(tmp_path, exif):
     assert done.returncode == 0, done.stderr
     grown = json.loads(done.stdout)
     assert {name: grown[name] for name in allowed if grown[name] > allowed[name]} == {}
+
+
+def test_pillows_warnings_are_passed_over_in_all_threads_and_filters_stay():
+    def warn(module: str) -> None:
+        warnings.warn_explicit("odd", UserWarning, "x.py", 1, module=module)
+
+    before = list(warnings.filters)
+    first, second = hush_pillow(), hush_pillow()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # The first of two threads ends first.
+    warn("PIL.Image")
+    with pytest.raises(UserWarning, match="odd"):
+        warn("atelier.images")
+    second.__exit__(None, None, None)
+    assert list(warnings.filters) == before
+    with pytest.raises(UserWarning, match="odd"):
+        warn("PIL.Image")

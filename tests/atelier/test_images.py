@@ -75,6 +75,49 @@ def test_every_source_gives_the_same_pixels(tmp_path, photo):
         np.testing.assert_array_equal(loaded, photo)
 
 
+def test_bytes_of_all_kinds_and_open_files_are_sources(tmp_path, photo):
+    data = encode(Image.fromarray(photo), "PNG")
+    (tmp_path / "x.png").write_bytes(data)
+    for source in (bytearray(data), memoryview(data), io.BytesIO(data)):
+        np.testing.assert_array_equal(load_image(source), photo)
+    with open(tmp_path / "x.png", "rb") as file:
+        np.testing.assert_array_equal(load_image(file), photo)
+        assert not file.closed
+
+
+@pytest.mark.parametrize("source", [0, 1.5, None, [1, 2], {"a": 1}, object()])
+def test_what_is_no_source_is_a_type_error_that_says_what_is(source):
+    with pytest.raises(TypeError, match=f"a picture is a path, .* not {type(source).__name__}"):
+        load_image(source)
+
+
+def test_the_number_of_an_open_file_is_no_source():
+    number = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(TypeError):
+        load_image(number)
+    os.close(number)  # Fails if it has been closed.
+
+
+def test_a_file_that_is_open_for_text_is_a_type_error(tmp_path):
+    (tmp_path / "x.txt").write_text("x")
+    with open(tmp_path / "x.txt") as file, pytest.raises(TypeError, match="opened for bytes"):
+        load_image(file)
+
+
+def test_an_open_file_is_read_up_to_the_bound(monkeypatch):
+    monkeypatch.setattr(images, "file_bound", lambda max_pixels=None: 20)
+    assert "more than 20 bytes" in refusal(io.BytesIO(bytes(30)))
+
+
+def test_a_fault_of_our_own_is_not_called_damage(monkeypatch, photo):
+    def fails(image):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(images, "to_srgb", fails)
+    with pytest.raises(KeyError, match="ours"):
+        load_image(encode(Image.fromarray(photo), "PNG"))
+
+
 @pytest.mark.parametrize("keep", ["flatten", "keep"])
 def test_a_result_never_shares_memory_with_its_source(photo, keep):
     rgba = np.dstack([photo, photo[..., 0]])
@@ -310,6 +353,48 @@ def test_float_tiff_is_0_to_1_or_0_to_255_by_its_largest():
     assert loaded([0, 51, 255]) == [0, 51, 255]
     assert loaded([-1, 0, 300]) == [0, 0, 255]
     assert loaded([0, 1, np.nan, np.inf]) == [0, 255, 0, 255]
+
+
+def floats(values) -> list[int]:
+    """A float TIFF of one row, as it is read."""
+    picture = encode(Image.fromarray(np.array([values], np.float32)), "TIFF")
+    return load_image(picture)[0, :, 0].tolist()
+
+
+def test_floats_that_overshoot_1_are_not_black():
+    assert floats([0, 0.5, 1.01]) == [0, 128, 255]
+    assert floats([-0.02, 0.2, 1, 1.9]) == [0, 51, 255, 255]
+
+
+def test_some_highlights_among_floats_do_not_darken_the_rest():
+    assert floats([*[0.5] * 999, 40.0])[::999] == [128, 255]
+
+
+def test_floats_of_16_bits_are_not_white():
+    assert floats([0, 257, 32896, 65535]) == [0, 1, 128, 255]
+
+
+def transparent_png(pixels: list, colour: int, value: bytes) -> bytes:
+    """A 16-bit PNG of one row, of which one value is transparent."""
+    whole = png16(pixels, colour)
+    place = whole.index(b"IDAT") - 4
+    chunk = struct.pack(">I", len(value)) + b"tRNS" + value
+    return whole[:place] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + whole[place:]
+
+
+def test_the_transparent_value_of_16_bit_grey_is_transparent():
+    values = [(0x8080,), (0x8081,), (65535,)]
+    file = transparent_png(values, 0, struct.pack(">H", 0x8081))
+    loaded = load_image(file, alpha="keep")
+    assert colours(loaded) == [[128] * 3 + [255], [128] * 3 + [0], [255] * 4]
+    assert colours(load_image(file)) == [[128] * 3, [255] * 3, [255] * 3]
+    assert load_image(file, grey="keep").shape == (1, 3, 3)
+
+
+def test_the_transparent_colour_of_16_bits_is_transparent():
+    values = [(0x8080,) * 3, (0x2020,) * 3]
+    file = transparent_png(values, 2, struct.pack(">HHH", *values[1]))
+    assert load_image(file, alpha="keep")[0, :, 3].tolist() == [255, 0]
 
 
 def test_of_an_animation_the_first_frame_is_taken():
@@ -600,7 +685,7 @@ def test_an_existing_picture_is_kept_without_overwrite(tmp_path, photo):
 
 
 def test_pictures_are_found_below_folders_in_order(tmp_path):
-    for name in ("b.PNG", "a/z.jpg", "a/b/c.webp", "notes.txt", "a/no.suffix"):
+    for name in ("b.PNG", "a/z.jpg", "a/b/c.webp", "notes.txt", "a/no.suffix", "a/._z.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()

@@ -1,5 +1,7 @@
 """Contact sheets."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,27 @@ def sheet_of(path, images, labels=None, **options) -> np.ndarray:
     labels = labels or ["x"] * len(images)
     contact_sheet(images, labels, path / "sheet.png", side=40, **options)
     return load_image(path / "sheet.png")
+
+
+@pytest.mark.parametrize(("pictures", "labels"), [(0, 0), (0, 1), (2, 1)])
+def test_no_pictures_make_no_sheet(tmp_path, pictures, labels):
+    with pytest.raises(ValueError, match=f"{pictures} pictures and {labels} labels make no sheet"):
+        contact_sheet([flat(COLOURS[0])] * pictures, ["x"] * labels, tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_pictures_are_taken_one_after_another(tmp_path):
+    alive = []
+
+    def pictures():
+        for colour in COLOURS:
+            image = flat(colour)
+            alive.append(weakref.ref(image))
+            assert sum(ref() is not None for ref in alive) <= 2
+            yield image
+            del image
+
+    contact_sheet(pictures(), ["x"] * 5, tmp_path / "sheet.png", side=20)
 
 
 def test_pictures_stand_in_rows_in_their_order(tmp_path):

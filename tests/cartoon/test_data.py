@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atelier.errors import DataError
+from atelier.errors import DataError, ImageError
 from atelier.images import save_image
 from cartoon.data import (
     Photo,
@@ -110,6 +110,18 @@ def test_teachers_are_trusted_where_they_agree(people):
     assert (asked[0].certain[red] == 255).all()
     assert (asked[0].certain[~red] == round(255 * 0.2**2)).all()
     assert ask_teachers([], teachers) == []
+
+
+def test_photos_that_cannot_be_read_are_passed_over_in_a_line(people, tmp_path):
+    teachers = {"one": lambda image: np.full(image.shape[:2], 0.9, np.float32)}
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    lines = []
+    asked = ask_teachers([people / "images", tmp_path], teachers, on_unread=lines.append)
+    assert len(asked) == 12
+    (line,) = lines
+    assert line.startswith(f"passed over: {tmp_path / 'broken.jpg'}: not a picture")
+    with pytest.raises(ImageError, match="none of the 1 photos can be read"):
+        ask_teachers([tmp_path], teachers)
 
 
 def test_where_one_teacher_sees_nobody_nobody_is(people):

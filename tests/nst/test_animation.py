@@ -1,5 +1,7 @@
 """Animations and plots, read back from their files."""
 
+import tracemalloc
+
 import av
 import numpy as np
 import pytest
@@ -23,22 +25,32 @@ def run(frames, total, side=40):
     return frames
 
 
+def write(path, size, total, **options) -> Frames:
+    """An animation of so many steps."""
+    with Frames(size, path, **options) as frames:
+        return run(frames, total)
+
+
 @pytest.mark.parametrize("total", [1, 2, 99, 100, 101, 150, 199, 1000, 7500])
-def test_frames_are_bounded_and_spread(total):
-    frames = run(Frames((2, 2)), total, side=2).frames
-    assert min(total, FRAMES // 2) <= len(frames) <= FRAMES
-    assert frames[0][0, 0, 0] == 1
+def test_frames_are_bounded_and_spread(tmp_path, total):
+    frames = write(tmp_path / "way.gif", (2, 2), total)
+    assert min(total, FRAMES // 2) <= frames.count <= FRAMES
+    with Image.open(tmp_path / "way.gif") as image:
+        assert image.n_frames == frames.count
+        assert image.convert("RGB").getpixel((0, 0)) == (1, 1, 1)
 
 
-def test_frames_of_coarser_levels_are_enlarged_and_lose_alpha():
-    frames = Frames((50, 60))
-    frames(Step(1, 1, {}, lambda: np.full((25, 30, 4), 9, np.uint8)))
-    assert frames.frames[0].shape == (50, 60, 3)
+def test_frames_of_coarser_levels_are_enlarged_and_lose_alpha(tmp_path):
+    with Frames((50, 60), tmp_path / "way.gif") as frames:
+        frames(Step(1, 1, {}, lambda: np.full((25, 30, 4), 9, np.uint8)))
+    with Image.open(tmp_path / "way.gif") as image:
+        assert image.size == (60, 50)
+        assert image.convert("RGB").getpixel((3, 3)) == (9, 9, 9)
 
 
 def test_gif_reads_back(tmp_path):
     path = tmp_path / "way.gif"
-    run(Frames((30, 44)), 10).save(path)
+    write(path, (30, 44), 10)
     with Image.open(path) as image:
         assert image.size == (44, 30)
         assert image.n_frames == 10
@@ -52,19 +64,30 @@ def test_gif_reads_back(tmp_path):
     assert durations == [500] * 9 + [1000]
 
 
-def test_gif_of_one_frame(tmp_path):
-    run(Frames((30, 44)), 1).save(tmp_path / "way.gif")
-    with Image.open(tmp_path / "way.gif") as image:
-        assert image.n_frames == 1
+@pytest.mark.parametrize("name", ["way.gif", "way.mp4"])
+def test_without_a_frame_there_is_no_file(tmp_path, name):
+    write(tmp_path / name, (30, 44), 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["way.gif", "way.mp4"])
+def test_an_error_of_the_run_leaves_no_file(tmp_path, name):
+    def fail():
+        with Frames((30, 44), tmp_path / name) as frames:
+            run(frames, 3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [(48, 64), (49, 65)])
 def test_mp4_reads_back(tmp_path, size):
     path = tmp_path / "way.mp4"
-    frames = Frames(size)
-    for number in range(1, 11):
-        frames(Step(number, 10, {}, lambda n=number: np.full((*size, 3), 20 * n, np.uint8)))
-    frames.save(path)
+    with Frames(size, path) as frames:
+        for number in range(1, 11):
+            frames(Step(number, 10, {}, lambda n=number: np.full((*size, 3), 20 * n, np.uint8)))
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.height, stream.width) == (48, 64)
@@ -75,15 +98,29 @@ def test_mp4_reads_back(tmp_path, size):
     assert levels == pytest.approx([*range(20, 201, 20), 200, 200], abs=6)
 
 
+@pytest.mark.parametrize(("name", "sides"), [("way.gif", (720, 540)), ("way.mp4", (1920, 1440))])
+def test_large_results_are_animated_in_bounded_memory(tmp_path, name, sides):
+    tracemalloc.start()
+    try:
+        with Frames((4000, 3000), tmp_path / name) as frames:
+            for number in range(1, 101 if name == "way.gif" else 9):
+                frames(step(number, 100, side=10))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+    with av.open(str(tmp_path / name)) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width) == sides
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_animation_is_not_overwritten_unasked(tmp_path, suffix):
     path = tmp_path / f"way{suffix}"
     path.write_bytes(b"kept")
-    frames = run(Frames((32, 32)), 2)
     with pytest.raises(OutputError, match="exists"):
-        frames.save(path, overwrite=False)
+        write(path, (32, 32), 2, overwrite=False)
     assert path.read_bytes() == b"kept"
-    frames.save(path)
+    write(path, (32, 32), 2)
     assert path.read_bytes() != b"kept"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -71,8 +71,11 @@ def test_small_photos_are_enlarged(photos):
     assert batch.shape == (4, 128, 128, 3)
 
 
-def test_broken_photo_is_passed_over(photos, tmp_path):
+def test_broken_photo_is_passed_over_in_a_line(photos, tmp_path):
     (tmp_path / "aa.png").write_bytes(b"broken")
     with_broken = find_pictures([tmp_path])
     assert len(with_broken) == 4
-    assert len(batches(with_broken, range(8))) == 8
+    lines = []
+    assert len(batches(with_broken, range(8), on_unread=lines.append)) == 8
+    (line,) = set(lines)
+    assert line.startswith(f"passed over: {tmp_path / 'aa.png'}: not a picture")
