@@ -166,7 +166,7 @@ def _seconds(run: Callable) -> float:
 
 
 def _check(result: np.ndarray, expected: np.ndarray, name: str) -> None:
-    """A side that computes something else is no side."""
+    """Raises if a side computes something else: all must give the same result."""
     error = float(np.max(np.abs(result - expected)))
     if error > 0.01:
         raise AssertionError(f"{name} differs by {error} levels")

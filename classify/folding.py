@@ -174,7 +174,7 @@ class Operations(Protocol[Tensor]):
         """The sum."""
 
     def flatten(self, x: Tensor, shape: tuple[int, int, int], name: str) -> Tensor:
-        """(N, H·W·C) of what is, in Keras' order, (N, H, W, C)."""
+        """(N, H, W, C) to (N, H·W·C); `shape` is (H, W, C)."""
 
     def dense(self, x: Tensor, kernel: np.ndarray, bias: np.ndarray, name: str) -> Tensor:
         """x (N, in) times the kernel (in, out), plus the bias."""

@@ -1,4 +1,4 @@
-"""Grad-CAM: where in a picture the network sees what it sees. This part needs TensorFlow.
+"""Grad-CAM: which pixels support the predicted class. This part needs TensorFlow.
 
 (Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", 2017, eq. 1 and 2.)

@@ -266,7 +266,7 @@ def _set_depths(graph, integers: IntegerNetwork, width: int) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what hls4ml prints and warns about, none of which is for the user to act on."""
+    """Silences hls4ml."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -53,7 +53,7 @@ class Codes:
     fraction: int
     """Bits behind the binary point."""
     relu: bool = False
-    """Whether zero is to stand for what is negative, once they are rounded."""
+    """Whether a ReLU is pending; the next clip applies it."""
 
 
 class FixedPointGraph:

@@ -50,7 +50,7 @@ class Codes:
         return Codes(left + right, fraction)
 
     def relu(self) -> Codes:
-        """Zero instead of what is negative."""
+        """Returns the ReLU."""
         return Codes(np.maximum(self.values, 0), self.fraction)
 
     def round(self, format: FixedPoint) -> Codes:

@@ -96,7 +96,7 @@ def _mirrored(start: int, stop: int, length: int) -> np.ndarray:
 
 
 class _Graphs:
-    """What is done to a tile, compiled: uint8 (h, w, channels) with its halo, to that without."""
+    """Compiled functions of a tile: uint8 (h, w, channels) with its halo, to the enlarged tile."""
 
     def __init__(self, network: Network):
         self.scale, self._halo = network.scale, network.config.halo

@@ -28,7 +28,7 @@ class Operations(Protocol[Tensor]):
         """The interpolated luma, as `superres.layers.Interpolation` gives it."""
 
     def relu(self, x: Tensor, name: str) -> Tensor:
-        """Zero instead of what is negative, after the convolution of that name."""
+        """ReLU after the convolution of that name."""
 
     def add(self, x: Tensor, y: Tensor, name: str) -> Tensor:
         """The sum; `name` is that of the Keras layer."""

@@ -4,6 +4,12 @@ A network is trained in floats first, then from that one (`--start`) in fixed po
 
     python -m superres.train --preset best --data T91 BSD200 --out runs/float
     python -m superres.train --preset best-quantized --start runs/float --data … --out runs/fixed
+
+PSNR on Set5 and Set14, on two cores:
+
+    --preset report            36.23, 32.06 dB    38 minutes, on a busy machine
+    --preset best              36.87, 32.57 dB    51 minutes
+    --preset best-quantized    36.89, 32.57 dB    10 bits a weight, 14 an activation
 """
 
 from __future__ import annotations
