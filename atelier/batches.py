@@ -20,7 +20,6 @@ from atelier import errors, jobs
 from atelier.cluster import check_address, connected, count_room
 from atelier.errors import AtelierError, SettingsError
 from atelier.failures import Failure
-from atelier.files import locked
 from atelier.images import READABLE
 from atelier.jobs import Job, OnEnd, Outcome, Place, Work, do
 from atelier.ledger import Ledger
@@ -96,7 +95,6 @@ def on_cluster(
     """
     by_name = {job.item.name: job for job in left}
     with (
-        locked(ledger.folder),
         ledger.working(),
         connected(arguments.cluster),
         jobs.bar(len(left)) as bar,

@@ -9,6 +9,7 @@ import functools
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -175,7 +176,10 @@ def report(message: str) -> None:
 def report_failure(name: str, error: Exception) -> None:
     """One line on standard error for an input that failed: its name, unless it is in the reason."""
     message, name = str(error), one_line(name)
-    report(message if name in message else f"{name}: {message}")
+    # A file may be called "a": that is no name in the middle of a sentence.
+    before = r"(?<![\w.-])" if "." in name else "^"
+    known = re.search(rf"{before}{re.escape(name)}(?![\w./-])", message)
+    report(message if known else f"{name}: {message}")
 
 
 def say(message: str) -> None:

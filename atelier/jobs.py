@@ -18,11 +18,12 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from atelier import cli
+from atelier.begun import Begun
 from atelier.errors import OutputError
 from atelier.failures import Failure, Faults, as_failure
 from atelier.files import check_writable, refuse_existing
 from atelier.inputs import Input
-from atelier.ledger import Begun, BusyError, Ledger
+from atelier.ledger import BusyError, Ledger
 from atelier.progress import OnStep, Step
 from atelier.records import Record, identify, settings_of
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from atelier.begun import Begun, Maker, read_mark
 from atelier.errors import OutputError
-from atelier.files import atomic_path, files_below, hold, read_bounded, reason, refuse_existing
+from atelier.files import (
+    hold,
+    locked,
+    reason,
+    refuse_existing,
+)
 from atelier.records import (
     FOLDER,
-    MAX_BYTES,
-    VERSION,
-    Facts,
     Record,
-    as_json,
-    facts_of,
-    flat,
     identify,
     read_record,
 )
@@ -34,7 +31,7 @@ class BusyError(Exception):
     """Another process is making this result."""
 
 
-class Ledger:
+class Ledger(Maker):
     """The records of one command's run in one folder of results.
 
     Args:
@@ -52,9 +49,8 @@ class Ledger:
         *,
         overwrite: bool = False,
     ):
-        self.folder, self.command = folder, command
-        self.settings = json.loads(json.dumps(settings, default=str))
-        self.overwrite, self.run = overwrite, uuid.uuid4().hex
+        super().__init__(folder, command, settings)
+        self.overwrite = overwrite
         self._made: list[Path] = []
 
     # === What is there ===
@@ -66,7 +62,7 @@ class Ledger:
             source: of the input.
             wanted: the files and folders that it is to become, the main one first.
         """
-        record = read_record(self._file(source, wanted, ".json"))
+        record = read_record(self.file(source, wanted, ".json"))
         return record, record is not None and self._is_current(record, source, wanted)
 
     def _is_current(self, record: Record, source: Path | bytes, wanted: Sequence[Path]) -> bool:
@@ -75,11 +71,11 @@ class Ledger:
             (not self.overwrite or record.run == self.run)
             and (record.input, record.state, record.settings) == (name, state, self.settings)
             and bool(state)
-            and all(self._name(path) in record.results for path in wanted)
+            and all(self.name(path) in record.results for path in wanted)
             and all(
                 (self.folder / file).exists()
                 for path in wanted
-                for file in record.results[self._name(path)]
+                for file in record.results[self.name(path)]
             )
         )
 
@@ -153,12 +149,12 @@ class Ledger:
         try:
             if not begun.origin:
                 return
-            record = read_record(self._file(b"", (table,), ".json"))
+            record = read_record(self.file(b"", (table,), ".json"))
             self._may_replace(record, begun)
             lost = set(record.more.get("inputs", ())) - {_short(name) for name in inputs}
             if lost:
                 raise OutputError(
-                    f"{table} exists, and holds {len(lost):,} inputs that are not among these; "
+                    f"{table} exists, and holds inputs that are not among these ({len(lost):,}); "
                     "choose another --out or pass --overwrite"
                 )
         finally:
@@ -196,17 +192,23 @@ class Ledger:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Keeps `run_folder` while the block runs; those of runs that were killed go.
+        """Keeps the folder to this run and its workers while the block runs.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: another run with workers has it, or it cannot be written.
         """
-        try:
-            for old in (self.folder / FOLDER).glob("run-*"):
-                shutil.rmtree(old, ignore_errors=True)
+        with _telling(self.folder):
+            self._make(self.folder)
+        with locked(self.folder), self._run_folder():
+            yield
+
+    @contextlib.contextmanager
+    def _run_folder(self) -> Iterator[None]:
+        """Makes `run_folder`; those of runs that were killed go."""
+        for old in (self.folder / FOLDER).glob("run-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        with _telling(self.folder):
             self._make(self.run_folder)
-        except OSError as error:
-            raise OutputError(f"cannot write into {self.folder}: {reason(error)}") from None
         try:
             yield
         finally:
@@ -214,7 +216,7 @@ class Ledger:
 
     def times_begun(self, source: Path | bytes, wanted: Sequence[Path]) -> int:
         """How often this run has begun to make a result that is not done."""
-        mark = _read_mark(self._file(source, wanted, ".begun"))
+        mark = read_mark(self.file(source, wanted, ".begun"))
         return mark["times"] if mark.get("run") == self.run else 0
 
     # === Files ===
@@ -232,7 +234,7 @@ class Ledger:
             OutputError: it cannot be written.
             BusyError: another process has it.
         """
-        file = self._file(source, wanted, ".begun")
+        file = self.file(source, wanted, ".begun")
         for more in range(_TRIES, -1, -1):
             try:
                 self._make(file.parent)
@@ -250,149 +252,15 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._made = [*missing, *self._made]
 
-    def _file(self, source: Path | bytes, wanted: Sequence[Path], suffix: str) -> Path:
-        place = self._name(wanted[0]) if wanted else f"input:{identify(source)[0]}"
-        text = f"{self.command}\0{place}".encode("utf-8", "surrogateescape")
-        return self.folder / FOLDER / f"{hashlib.sha256(text).hexdigest()[:32]}{suffix}"
-
-    def _name(self, path: Path) -> str:
-        whole, top = os.path.abspath(path), os.path.abspath(self.folder)
-        return os.path.relpath(whole, top) if whole.startswith(os.path.join(top, "")) else whole
-
-
-class Begun:
-    """A result that is being made."""
-
-    replace = False
-    """Whether what exists may be replaced."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        file: Path,
-        handle: int,
-        source: Path | bytes,
-        wanted: Sequence[Path],
-    ):
-        self.ledger, self.file, self.handle, self.wanted = ledger, file, handle, wanted
-        self.identity = identify(source)
-        self.left = _read_mark(file)
-        same = self.left.get("input"), self.left.get("settings")
-        self.goes_on = same == (self.identity[0], ledger.settings)
-        """Whether the same command has begun it, and was stopped before it was done."""
-        self.origin = {n: f for n, f in self.present().items() if not self._is_leftover(n, f)}
-        """What is there, but for what that command left."""
-        self.record: Record | None = None
-        """That of what is there."""
-
-    def present(self) -> dict[str, Facts]:
-        """The files that are there."""
-        return flat(self._found())
-
-    def _is_leftover(self, name: str, facts: Facts) -> bool:
-        return self.goes_on and self.left["before"].get(name) != facts
-
-    def note(self) -> None:
-        """Says on disk that it was begun, should the process die."""
-        times = self.left["times"] if self.left.get("run") == self.ledger.run else 0
-        mark = {
-            "run": self.ledger.run,
-            "times": times + 1,
-            "input": self.identity[0],
-            "settings": self.ledger.settings,
-            "before": self.origin,
-        }
-        try:
-            os.ftruncate(self.handle, 0)
-            os.pwrite(self.handle, as_json(mark), 0)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.file}: {reason(error)}") from None
-
-    def finish(self, record: Mapping, line: str, more: Mapping, also: Sequence[Path] = ()) -> None:
-        """Records that it is done.
-
-        Args:
-            record: what `--json` prints.
-            line: what a user is told.
-            more: what tables need besides.
-            also: what else was written.
-
-        Raises:
-            OutputError: the record cannot be written; the result is there.
-        """
-        results = self._found()
-        if self.wanted:
-            main = results[self.ledger._name(self.wanted[0])]
-            main |= {self.ledger._name(path): facts_of(path) for path in also}
-        name, state = self.identity
-        stored = Record(
-            self.ledger.command,
-            self.ledger.settings,
-            name,
-            state,
-            results,
-            self.ledger.run,
-            dict(record),
-            line,
-            dict(more),
-            self._earlier(results),
-        )
-        try:
-            with atomic_path(self.file.with_suffix(".json")) as temporary:
-                temporary.write_bytes(as_json({"version": VERSION, **vars(stored)}))
-        except OutputError as error:
-            self.leave()
-            raise OutputError(f"{error}; it was made, and cannot be recorded") from None
-        self.forget()
-
-    def abandon(self) -> None:
-        """Ends without a result; what there is of one may be replaced by the next run."""
-        if self.handle is None:
-            return
-        if self.present() == self.origin:
-            self.forget()
-        else:
-            self.leave()
-
-    def leave(self) -> None:
-        """Ends with a part of a result, which the next run may replace."""
-        if self.handle is not None:
-            os.close(self.handle)
-        self.handle = None
-
-    def forget(self) -> None:
-        """Ends as if it had not been begun."""
-        if self.handle is not None:
-            with contextlib.suppress(OSError):
-                self.file.unlink()
-        self.leave()
-
-    def _earlier(self, results: Mapping[str, Mapping[str, Facts]]) -> dict[str, Facts]:
-        known = {} if self.record is None else self.record.files
-        now = flat(results)
-        return {
-            name: facts
-            for name, facts in known.items()
-            if name not in now and (self.ledger.folder / name).exists()
-        }
-
-    def _found(self) -> dict[str, dict[str, Facts]]:
-        found = {}
-        for path in self.wanted:
-            files = files_below(path) if path.is_dir() else [path]
-            facts = {self.ledger._name(file): facts_of(file) for file in files}
-            found[self.ledger._name(path)] = {name: f for name, f in facts.items() if f}
-        return found
-
-
-def _read_mark(file: Path) -> dict:
-    try:
-        mark = json.loads(read_bounded(file, MAX_BYTES))
-        good = isinstance(mark["times"], int) and isinstance(mark["before"], dict)
-        return mark if good else {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return {}
-
 
 def _short(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """Makes an `OutputError` of what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {reason(error)}") from None

@@ -14,10 +14,11 @@ import pytest
 
 from atelier import batches
 from atelier.batches import ATTEMPTS, BLOCK, Worker, split
+from atelier.begun import Begun
 from atelier.errors import ImageError, SettingsError, WeightsError
 from atelier.inputs import Input
 from atelier.jobs import Job, Outcome, one_by_one
-from atelier.ledger import Begun, Ledger
+from atelier.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent.parent
 

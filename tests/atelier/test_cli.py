@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -295,6 +296,22 @@ def test_flags_of_arguments_can_be_typed_again():
     assert parse(*flags.split()) == given
 
 
+def test_flags_are_quoted_for_a_shell():
+    given = Arguments(out=Path("my run"), inputs=("it's", "$b"))
+    flags = cli.as_flags(given)
+    assert flags == """--inputs 'it'"'"'s' '$b' --out 'my run'"""
+    assert parse(*shlex.split(flags)) == given
+
+
+def test_help_shows_both_ways_of_a_switch(capsys):
+    """A text that says what a flag does must not stand beside its opposite alone."""
+    with pytest.raises(SystemExit):
+        parse("--help")
+    said = capsys.readouterr().out
+    assert "--fine, --no-fine" in said
+    assert "--keep, --no-keep" in said
+
+
 def test_flags_for_cards_do_not_tell_where_data_lay():
     given = Arguments(out=Path("/home/me/run"), inputs=("/secret/photos", "b"))
     assert cli.as_flags(given) == "--inputs photos b --out run"
@@ -366,6 +383,29 @@ def test_a_second_ctrl_c_stops_at_once(capsys):
         run()
     assert signal.getsignal(signal.SIGINT) is before
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_so(number):
+    """As `nohup` and a shell's `&` leave it."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with cli.stop_on_signal() as on_step:
+            signal.raise_signal(number)
+            assert on_step(Step(1, 1, {})) is False
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_handler_that_is_not_pythons_stays(monkeypatch):
+    """It is None to Python, which cannot set it again."""
+    real = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda n: None if n == signal.SIGTERM else real(n))
+    before = real(signal.SIGTERM)
+    with cli.stop_on_signal():
+        assert real(signal.SIGTERM) is before
+    assert real(signal.SIGTERM) is before
 
 
 def test_other_threads_run_without_signals():

@@ -3,7 +3,7 @@
 import pytest
 
 from atelier import cli
-from atelier.errors import OutputError
+from atelier.errors import ImageError, OutputError, SettingsError
 from atelier.failures import for_each
 from atelier.images import load_image, save_image
 from atelier.inputs import find_inputs
@@ -49,3 +49,34 @@ def test_ctrl_c_ends_the_loop():
     with pytest.raises(KeyboardInterrupt):
         for_each([("a", stop), ("b", lambda: done.append(1))])
     assert not done
+
+
+def test_a_fault_of_the_program_is_named_logged_and_the_rest_done(tmp_path, capsys):
+    def fault():
+        raise ZeroDivisionError("division by zero")
+
+    done = []
+    assert for_each([("a", fault), ("b", lambda: done.append(1))], out=tmp_path / "out") == 1
+    log = tmp_path / "out" / "faults.log"
+    assert capsys.readouterr().err == (
+        f"error: a: failed unexpectedly: ZeroDivisionError: division by zero (traceback in {log})\n"
+    )
+    assert "in fault" in log.read_text()
+    assert done
+
+
+def test_settings_that_are_wrong_for_all_end_the_loop():
+    def wrong():
+        raise SettingsError("no such network")
+
+    with pytest.raises(SettingsError):
+        for_each([("a", wrong), ("b", lambda: pytest.fail("went on"))])
+
+
+def test_the_name_of_an_input_is_said_once_and_never_left_out(capsys):
+    for name in ("a", "out/a.png", "a.png"):
+        cli.report_failure(name, ImageError("out/a.png: a broken file"))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: a: out/a.png: a broken file" if name == "a" else "error: out/a.png: a broken file"
+        for name in ("a", "out/a.png", "a.png")
+    ]

@@ -12,6 +12,7 @@ from atelier import inputs
 from atelier.errors import ImageError, SettingsError
 from atelier.images import load_image, save_image
 from atelier.inputs import Input, find_inputs, output_paths
+from atelier.ledger import Ledger
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -158,6 +159,63 @@ def test_no_standard_input_is_one_line(monkeypatch, stdin):
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(ImageError, match="no standard input"):
         find_inputs(["-"])
+
+
+# === What is left out of folders ===
+
+
+def made(folder: Path, *names: str) -> None:
+    """Lets a command make results in a folder, of inputs elsewhere."""
+    ledger = Ledger(folder, "test", {})
+    for name in names:
+        begun = ledger.begin(name.encode(), (folder / name,))
+        touch(folder, name)
+        begun.finish({}, "", {})
+
+
+def test_the_folder_of_results_is_not_walked(tmp_path, monkeypatch, capsys):
+    touch(tmp_path, "a.png", "out/b.png", "out/sub/c.png", "d/e.png")
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("out"), tmp_path / "out", Path("d/../out")):
+        found = find_inputs(["."], outs=[out, None])
+        assert [str(item.relative) for item in found] == ["a.png", "d/e.png"]
+        assert capsys.readouterr().err == "out: left out, as results go there\n"
+
+
+def test_what_earlier_runs_made_is_left_out_wherever_it_lies(tmp_path, capsys):
+    touch(tmp_path, "a.png", "old/mine.png", "mine.png")
+    made(tmp_path / "old", "b.png", "sub/c.png")
+    made(tmp_path, "d.png")
+    found = find_inputs([tmp_path], outs=[tmp_path / "out"])
+    assert [str(item.relative) for item in found] == ["a.png", "mine.png", "old/mine.png"]
+    assert capsys.readouterr().err == f"{tmp_path}: 3 results of earlier runs are left out\n"
+    touch(tmp_path, "old/sub/mine.png")
+    (item,) = find_inputs([tmp_path / "old" / "sub"])
+    assert item.relative == Path("mine.png")
+    assert "1 result of an earlier run is left out" in capsys.readouterr().err
+
+
+def test_results_in_the_folder_of_their_inputs_are_left_out(tmp_path):
+    touch(tmp_path, "a.jpg")
+    made(tmp_path, "a.png")
+    assert [item.name for item in find_inputs([tmp_path], outs=[tmp_path])] == [
+        str(tmp_path / "a.jpg")
+    ]
+
+
+def test_a_folder_of_results_among_others_is_left_out(tmp_path):
+    """As `photos/*` names it."""
+    touch(tmp_path, "a.png")
+    made(tmp_path / "out", "a.png")
+    given = [tmp_path / "a.png", tmp_path / "out"]
+    assert [item.source for item in find_inputs(given, outs=[tmp_path / "out"])] == given[:1]
+    with pytest.raises(ImageError, match="no pictures in this folder"):
+        find_inputs([tmp_path / "out"], outs=[tmp_path / "out"])
+
+
+def test_a_result_that_is_named_is_taken(tmp_path):
+    made(tmp_path, "a.png")
+    assert len(find_inputs([tmp_path / "a.png"], outs=[tmp_path])) == 1
 
 
 # === Outputs ===
