@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from atelier import strategy
 from detection import boxes as box_ops
-from detection import losses
 from detection.anchors import base_anchors, original_base_anchors, pyramid_anchors
 from detection.architectures import Architecture
 from detection.backbones import build_backbone
@@ -22,8 +21,7 @@ from detection.heads import box_head, rpn_head
 from detection.nms import nms
 from detection.proposals import Proposals, propose
 from detection.roi import roi_align_levels, roi_pool
-from detection.sampler import gather
-from detection.targets import head_targets, rpn_targets
+from detection.stages import Batch, head_losses, head_samples, rpn_losses
 
 Scheme = Literal["approximate", "non-approximate", "alternating"]
 Stage = Literal["joint", "rpn", "head", "rpn-only", "head-only"]
@@ -299,66 +297,27 @@ class FasterRCNN(keras.Model):
 
         In a training step on several devices they are this device's parts of them.
         """
-        shape = self.architecture
         images, sizes = data["images"], tf.cast(data["sizes"], tf.float32)
-        boxes, labels = data["boxes"], tf.cast(data["labels"], tf.int32)
+        labels = tf.cast(data["labels"], tf.int32)
+        batch = Batch(sizes, data["boxes"], labels, *strategy.placed(tf.shape(images)[0]))
         seeds = [tf.cast(self.random.next(), tf.int32) for _ in range(2)] if training else _SEEDS
-        pictures, place = strategy.placed(tf.shape(images)[0])
         maps = self.backbone(images, training=training)
-        logits, deltas, anchors = self.propose_raw(images, maps, training)
+        raw = self.propose_raw(images, maps, training)
 
         found = {}
         if self.stage in ("joint", "rpn", "rpn-only"):
-            flat = tf.concat(anchors, axis=0)
-            targets = rpn_targets(
-                flat, boxes, labels, sizes, seeds[0],
-                count=shape.rpn_samples, border_anchors=shape.border_anchors, place=place,
-            )  # fmt: skip
-            found["objectness"], found["rpn_box"] = losses.rpn_losses(
-                gather(tf.concat(logits, axis=1), targets.samples),
-                gather(tf.concat(deltas, axis=1), targets.samples),
-                targets.labels,
-                targets.boxes,
-                targets.samples.valid,
-                beta=shape.rpn_beta,
-                **self._rpn_normalizers(targets.samples.valid, pictures, tf.shape(flat)[0]),
-            )
+            found |= rpn_losses(self.architecture, batch, raw, seeds[0])
         if self.stage in ("joint", "head", "head-only"):
             if self.stage == "head" and self.proposer is not None:
-                maps_of = self.proposer.backbone(images)
-                logits, deltas, anchors = self.proposer.propose_raw(images, maps_of)
-            proposals = self.proposals(logits, deltas, anchors, sizes, training)
+                raw = self.proposer.propose_raw(images, self.proposer.backbone(images))
+            proposals = self.proposals(*raw, sizes, training)
             if self.cut_gradient or self.stage != "joint":
                 proposals = Proposals(*map(tf.stop_gradient, proposals))
-            candidates = tf.concat([proposals.boxes, boxes], axis=1)
-            targets = head_targets(
-                candidates, tf.concat([proposals.valid, labels > 0], axis=1), boxes, labels,
-                seeds[1], count=shape.head_samples, weights=shape.box_weights, place=place,
-            )  # fmt: skip
-            sampled = gather(candidates, targets.samples)
-            class_logits, box_deltas = self.classify(images, maps, sampled, training)
-            found["class"], found["box"] = losses.head_losses(
-                class_logits,
-                box_deltas,
-                targets.labels,
-                targets.boxes,
-                targets.samples.valid,
-                normalizer=strategy.total(losses.sample_count(targets.samples.valid)),
-                beta=shape.head_beta,
-            )
+            anchors = sum(tf.shape(level)[0] for level in raw[2])
+            targets, boxes = head_samples(self.architecture, batch, proposals, anchors, seeds[1])
+            outputs = self.classify(images, maps, boxes, training)
+            found |= head_losses(self.architecture, targets, *outputs)
         return found
-
-    def _rpn_normalizers(self, valid, pictures, anchors) -> dict:
-        """What the losses of proposals are divided by, for the batch of all devices."""
-        if self.architecture.rpn_loss == "torchvision":
-            samples = strategy.total(losses.sample_count(valid))
-            return {"cls_normalizer": samples, "reg_normalizer": samples}
-        pictures = tf.cast(pictures, tf.float32)
-        return {
-            "cls_normalizer": pictures * self.architecture.rpn_samples,
-            "reg_normalizer": pictures * tf.cast(anchors, tf.float32),
-            "weight": 10.0,
-        }
 
     def train_step(self, data):
         data = keras.utils.unpack_x_y_sample_weight(data)[0]

@@ -23,11 +23,14 @@ class Proposals(NamedTuple):
         boxes: float32 (N, M, 4), x1 y1 x2 y2 in pixels, within the picture; 0 where not valid.
         scores: float32 (N, M), probability of an object; 0 where not valid.
         valid: bool (N, M).
+        anchors: int32 (N, M), the anchor that each was made of, counted through all levels; 0 where
+            not valid.
     """
 
     boxes: tf.Tensor
     scores: tf.Tensor
     valid: tf.Tensor
+    anchors: tf.Tensor
 
 
 def propose(
@@ -62,7 +65,12 @@ def propose(
         _propose_level(*level, sizes, pre_nms, post_nms, nms_threshold, min_size)
         for level in zip(logits, deltas, anchors, strict=True)
     ]
-    boxes, scores, valid = (tf.concat(parts, axis=1) for parts in zip(*levels, strict=True))
+    boxes, scores, valid, origins = map(list, zip(*levels, strict=True))
+    first = 0
+    for level, level_anchors in enumerate(anchors):
+        origins[level] += first
+        first += tf.shape(level_anchors)[0]
+    boxes, scores, valid, origins = (tf.concat(p, axis=1) for p in (boxes, scores, valid, origins))
     ranks = tf.where(valid, scores, -1.0)
     short = tf.maximum(post_nms - tf.shape(ranks)[1], 0)
     # Equal scores stay in the order of levels, as in torchvision's stable sort.
@@ -70,11 +78,12 @@ def propose(
     valid = best.values >= 0
     chosen = tf.where(valid, best.indices, 0)
     boxes = tf.where(valid[..., None], tf.gather(boxes, chosen, batch_dims=1), 0.0)
-    return Proposals(boxes, tf.where(valid, best.values, 0.0), valid)
+    origins = tf.where(valid, tf.gather(origins, chosen, batch_dims=1), 0)
+    return Proposals(boxes, tf.where(valid, best.values, 0.0), valid, origins)
 
 
 def _propose_level(logits, deltas, anchors, sizes, pre_nms, post_nms, nms_threshold, min_size):
-    """One level's boxes (N, P, 4), scores and validity (N, P) after suppression."""
+    """One level's boxes (N, P, 4), scores, validity and anchors (N, P) after suppression."""
     # Suppressing level by level is exact, where moving levels apart would round coordinates.
     count = tf.minimum(pre_nms, tf.shape(logits)[1])
     logits, best = tf.math.top_k(logits, k=count)
@@ -85,4 +94,4 @@ def _propose_level(logits, deltas, anchors, sizes, pre_nms, post_nms, nms_thresh
     kept = nms(boxes, scores, valid, nms_threshold, min(pre_nms, post_nms))
     boxes = tf.gather(boxes, kept.indices, batch_dims=1)
     scores = tf.gather(scores, kept.indices, batch_dims=1)
-    return boxes, scores, kept.valid
+    return boxes, scores, kept.valid, tf.gather(best, kept.indices, batch_dims=1)

@@ -22,7 +22,27 @@ class Samples(NamedTuple):
     valid: tf.Tensor
 
 
-def sample(labels, seed, size: int = 256, positive_fraction: float = 0.5, *, place=0) -> Samples:
+class Identities(NamedTuple):
+    """What each of the entries to sample from is, wherever it lies among them.
+
+    Attributes:
+        numbers: int32 (N, A), from 0.
+        total: how many things there are: all numbers are below it.
+    """
+
+    numbers: tf.Tensor
+    total: tf.Tensor
+
+
+def sample(
+    labels,
+    seed,
+    size: int = 256,
+    positive_fraction: float = 0.5,
+    *,
+    place=0,
+    identities: Identities | None = None,
+) -> Samples:
     """A random set of anchors of each picture: some positive, filled up with negatives.
 
     At most `positive_fraction` of `size` are positive; where there are fewer, negatives take
@@ -36,13 +56,19 @@ def sample(labels, seed, size: int = 256, positive_fraction: float = 0.5, *, pla
         positive_fraction: largest share of positives; 0.5 for the RPN, 0.25 for the box head.
         place: of the first of these pictures in the batch of all devices, so that each picture gets
             the set that it would get on one device.
+        identities: what the random keys are drawn for. Proposals come in the order of their scores,
+            which rounding may change; drawn for their anchors, the set stays. None: positions.
     """
     labels = tf.convert_to_tensor(labels)
     # top_k needs `size` entries to choose from.
     short = tf.maximum(size - tf.shape(labels)[1], 0)
     labels = tf.pad(labels, [[0, 0], [0, short]], constant_values=-1)
     shape = tf.shape(labels)
-    keys = tf.random.stateless_uniform((place + shape[0], shape[1]), seed)[place:]
+    total = shape[1] if identities is None else identities.total
+    keys = tf.random.stateless_uniform((place + shape[0], total), seed)[place:]
+    if identities is not None:
+        numbers = tf.pad(identities.numbers, [[0, 0], [0, short]])
+        keys = tf.gather(keys, numbers, batch_dims=1)
 
     most = int(size * positive_fraction)
     positive_keys, positives = tf.math.top_k(tf.where(labels > 0, keys, -1.0), k=most)

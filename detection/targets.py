@@ -13,7 +13,7 @@ import tensorflow as tf
 from detection import boxes as box_ops
 from detection.anchors import crosses_border
 from detection.matcher import IGNORED, NEGATIVE, match
-from detection.sampler import Samples, gather, sample
+from detection.sampler import Identities, Samples, gather, sample
 
 COVERED = 0.5
 """An anchor with this share in a region to be ignored is no example of the background."""
@@ -70,6 +70,7 @@ def head_targets(
     count: int = 512,
     weights=(10.0, 10.0, 5.0, 5.0),
     place=0,
+    identities: Identities | None = None,
 ) -> Targets:
     """Sampled proposals: of a box's class from an IoU of 0.5, background below it.
 
@@ -80,14 +81,14 @@ def head_targets(
         seed: int (2,).
         count: samples a picture, at most a quarter of them positive.
         weights: of the regression targets.
-        place: see `detection.sampler.sample`.
+        place, identities: see `detection.sampler.sample`.
     """
     overlaps = box_ops.iou(boxes, proposals)
     matches = match(overlaps, labels > 0, valid, high=0.5, low=0.5, keep_best=False)
     classes = tf.gather(labels, matches.indices, batch_dims=1)
     chosen = tf.where(matches.labels > 0, classes, matches.labels)
     chosen = _forget_ignored(chosen, proposals, boxes, labels)
-    samples = sample(chosen, seed, count, positive_fraction=0.25, place=place)
+    samples = sample(chosen, seed, count, 0.25, place=place, identities=identities)
     matched = tf.gather(boxes, gather(matches.indices, samples), batch_dims=1)
     targets = box_ops.encode(matched, gather(proposals, samples), weights)
     return Targets(samples, gather(chosen, samples), targets)

@@ -33,6 +33,7 @@ def test_by_hand():
     ]
     expected = [1 / (1 + math.exp(-logit)) for logit in (2, 1, -1)] + [0, 0]
     np.testing.assert_allclose(result.scores.numpy()[0], expected, rtol=1e-6)
+    assert result.anchors.numpy().tolist() == [[1, 2, 3, 0, 0]]
 
 
 def test_small_boxes_are_dropped_before_suppression():
@@ -52,6 +53,13 @@ def test_levels_do_not_suppress_each_other():
     logits = np.float32([[1, 0, 0, 0]])
     boxes = boxes_of([logits, logits], [STILL] * 2, [ANCHORS] * 2, [(90, 90)], post_nms=2)
     assert boxes == [[0, 0, 10, 10], [0, 0, 10, 10]]
+
+
+def test_anchors_are_counted_through_all_levels():
+    near, far = np.float32([[5, 4, 0, 1]]), np.float32([[3, 6]])
+    levels = [STILL, STILL[:, :2]], [ANCHORS, ANCHORS[2:]]
+    result = propose([near, far], *levels, [(90, 90)], post_nms=5)
+    assert result.anchors.numpy().tolist() == [[5, 0, 4, 3, 2]]
 
 
 def test_gradients_reach_the_deltas_of_what_stays():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detection.sampler import gather, sample
+from detection.sampler import Identities, gather, sample
 
 
 def counts(labels, samples, picture=0):
@@ -58,6 +58,26 @@ def test_the_seed_alone_decides(rng):
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_the_order_of_what_has_a_number_decides_nothing(rng):
+    """Proposals that swap places by a rounding are sampled or not as before."""
+    labels = labels_with(300, 500, 40, rng)
+    numbers = rng.permutation(2000)[:840].astype(np.int32)[None]
+    order = rng.permutation(840)
+    taken = []
+    for places in (np.arange(840), order):
+        identities = Identities(numbers[:, places], tf.constant(2000))
+        samples = sample(labels[:, places], (3, 4), 64, identities=identities)
+        taken.append(gather(numbers[:, places], samples).numpy())
+        assert counts(labels[:, places], samples) == (32, 32)
+    np.testing.assert_array_equal(*taken)
+
+
+def test_too_few_with_numbers_are_all_taken(rng):
+    identities = Identities(np.int32([[7, 3, 9]]), tf.constant(10))
+    samples = sample(np.int32([[0, 1, -1]]), (0, 1), 8, identities=identities)
+    assert samples.indices[0][samples.valid[0]].numpy().tolist() == [1, 0]
 
 
 def test_every_anchor_has_the_same_chance():
