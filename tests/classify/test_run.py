@@ -344,7 +344,7 @@ def test_nothing_is_overwritten_unasked(files, error_line, name):
 
 def test_a_folder_that_cannot_be_made_is_named(files, error_line):
     (files / "out").write_text("a file where a folder should be")
-    assert run(files, name="all/red.png") == 1
+    assert run(files) == 2
     assert str(files / "out") in error_line()
 
 
