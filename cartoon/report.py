@@ -9,9 +9,10 @@ import numpy as np
 
 from cartoon.bilateral import bilateral
 from cartoon.config import CartoonConfig
-from cartoon.k_histogram import k_histogram, look_up_table
+from cartoon.hsv import HUES, paint
+from cartoon.k_histogram import k_histogram
 
-LEVELS = (180, 256, 256)
+LEVELS = (HUES, 256, 256)
 """Of hue, saturation and value, as OpenCV has them in 8 bits."""
 
 MOST_COUNTED = 2**24
@@ -47,8 +48,7 @@ def draw_report(
         centroids = find_centroids(counts, config)
     elif callable(centroids):
         centroids = centroids(counts)
-    tables = [look_up_table(own) for own in centroids]
-    flat = cv2.cvtColor(cv2.LUT(hsv, np.stack(tables, axis=-1)[None]), cv2.COLOR_HSV2RGB)
+    flat = paint(hsv, centroids)
     contours, _ = cv2.findContours(edges, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(flat, contours, -1, 0, thickness=1)
 

@@ -1,6 +1,8 @@
 """Cartoons: the report's pixel for pixel, and the finer ones."""
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from atelier.images import READABLE, load_image, resize, sample
 from benchmarks import plain_cartoon
 from cartoon import PRESETS, CartoonConfig, cartoonize
 from cartoon.fine import draw_fine, ink, outlines, resize_mask, silhouette, smooth, soft_table
+from cartoon.hsv import AT_A_TIME, hsv_to_rgb
 from cartoon.report import histogram
 
 SAMPLES = sorted(
@@ -22,14 +25,35 @@ SAMPLES = sorted(
     if file.suffix.lower() in READABLE and file.name != "multipage_rgb.tif"
 )
 
+OF_2021 = json.loads(Path(__file__).with_name("report_2021.json").read_text())
+
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_report_is_pixel_for_pixel_the_reports(name):
     picture = load_image(sample(name))
-    np.testing.assert_array_equal(
-        cartoonize(picture, "report").image,
-        plain_cartoon.cartoonize(picture, plain_cartoon.exact_filter),
-    )
+    expected = plain_cartoon.cartoonize(picture, plain_cartoon.exact_filter, exact_rgb)
+    np.testing.assert_array_equal(cartoonize(picture, "report").image, expected)
+
+
+def exact_rgb(hsv: np.ndarray) -> np.ndarray:
+    """Pixel by pixel what `cartoon.hsv.paint` does tone by tone."""
+    end = hsv.shape[1] // AT_A_TIME * AT_A_TIME
+    parts = (hsv[:, :end], np.trunc), (hsv[:, end:], np.rint)
+    converted = [hsv_to_rgb(part.reshape(-1, 3), how).reshape(part.shape) for part, how in parts]
+    return np.concatenate(converted, axis=1)
+
+
+@pytest.mark.parametrize("name", OF_2021)
+def test_report_is_what_its_program_drew_in_2021(name):
+    """By hashes that `python -m benchmarks.report_2021 --out` wrote, from that program."""
+    picture = load_image(sample(name))
+    drawing = cartoonize(picture, "report").image
+    found = {"picture": digest(picture), "drawing": digest(drawing)}
+    assert found == OF_2021[name]
+
+
+def digest(image: np.ndarray) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def test_settings_of_the_report_are_used(photo):
