@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 # Run as a script, this file's folder comes first, and this file would pass for `detection`.
 sys.path = [folder for folder in sys.path if not folder.endswith("benchmarks")]
 
-import atelier  # noqa: F401, I001 - first, as it holds back TensorFlow's greeting
 import keras
 import numpy as np
 import tensorflow as tf

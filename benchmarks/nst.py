@@ -35,7 +35,7 @@ from nst.evaluate import evaluate
 from nst.objective import Objective
 from nst.optimizers import descend
 from nst.styles import open_style
-from nst.stylize import stylize
+from nst.transfer import stylize
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from atelier.images import sample
 from atelier.precision import WORKS, choose, fastest, probe
 from atelier.runs import machine
 from nst.config import StyleTransferConfig
-from nst.stylize import stylize
+from nst.transfer import stylize
 
 SETTINGS = StyleTransferConfig()
 

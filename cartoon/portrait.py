@@ -13,9 +13,9 @@ from atelier.images import ImageSource, load_picture
 from atelier.metadata import NOTHING, Metadata
 from cartoon import matting
 from cartoon.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
-from cartoon.cartoonize import cartoonize, settings_of
 from cartoon.config import CartoonConfig, CutOutConfig
-from cartoon.cut_out import find_people
+from cartoon.cutting import find_people
+from cartoon.drawing import cartoonize, settings_of
 from cartoon.fine import draw_fine
 from cartoon.report import draw_report
 

@@ -21,9 +21,9 @@ from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from cartoon import person
 from cartoon.backdrop import Backdrop, compose, find_backdrop
-from cartoon.cartoonize import cartoonize
 from cartoon.config import PRESETS, PortraitConfig
-from cartoon.cut_out import cut_out, find_people
+from cartoon.cutting import cut_out, find_people
+from cartoon.drawing import cartoonize
 from cartoon.portrait import portray
 from cartoon.video import cartoonize_video
 

@@ -27,7 +27,7 @@ from atelier.sweep import (
 )
 from atelier.tuning import Cluster
 from cartoon.config import PRESETS, REPORT, CartoonConfig, CutOutConfig, PortraitConfig
-from cartoon.cut_out import find_people
+from cartoon.cutting import find_people
 from cartoon.evaluate import measure, numbers
 
 DEFAULT_GRID = ("alpha=1e-12,1e-3,1e-1", "smallest=20,40,80")

@@ -14,8 +14,8 @@ import numpy as np
 from atelier.movies import change_movie, from_rgb, to_rgb
 from atelier.progress import OnStep
 from cartoon.backdrop import WHITE, Backdrop
-from cartoon.cartoonize import settings_of
 from cartoon.config import CartoonConfig
+from cartoon.drawing import settings_of
 from cartoon.steady import Flicker, Segment, SteadyCartoon
 
 

@@ -1,8 +1,12 @@
 """Object detection: objects found in a photo with Faster R-CNN (Ren et al. 2015)."""
 
-import atelier  # noqa: F401 - first, as it holds back TensorFlow's greeting
-from detection.config import DetectConfig
-from detection.detections import Detections
-from detection.predict import detect
+from atelier.lazy import attach
 
-__all__ = ["DetectConfig", "Detections", "detect"]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "config": ["DetectConfig"],
+        "detections": ["Detections"],
+        "predict": ["detect"],
+    },
+)

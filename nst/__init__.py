@@ -1,14 +1,11 @@
 """Neural style transfer: a photo repainted in the style of a painting (Gatys et al. 2016)."""
 
-import atelier  # noqa: F401 - first, as it holds back TensorFlow's greeting
-from nst.config import PRESETS, REPORT, REPORT_SETTINGS, StyleTransferConfig
-from nst.stylize import Stylization, stylize
+from atelier.lazy import attach
 
-__all__ = [
-    "PRESETS",
-    "REPORT",
-    "REPORT_SETTINGS",
-    "StyleTransferConfig",
-    "Stylization",
-    "stylize",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "config": ["PRESETS", "REPORT", "REPORT_SETTINGS", "StyleTransferConfig"],
+        "transfer": ["Stylization", "stylize"],
+    },
+)

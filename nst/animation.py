@@ -16,7 +16,7 @@ from atelier.files import atomic_path
 from atelier.images import fit_size, resize, save_image
 from atelier.metadata import Metadata
 from atelier.progress import Step
-from nst.stylize import Stylization
+from nst.transfer import Stylization
 
 FRAMES = 100
 """An animation has at most so many frames, evenly spread over the steps."""

@@ -20,7 +20,7 @@ from atelier.inputs import Input, find_inputs
 from atelier.vgg import preprocess
 from nst.config import PRESETS, StyleTransferConfig
 from nst.objective import Loss, Objective
-from nst.stylize import Pictures
+from nst.transfer import Pictures
 
 
 def evaluate(

@@ -22,8 +22,8 @@ from atelier.errors import SettingsError, WeightsError
 from atelier.vgg import VGG
 from nst.config import StyleTransferConfig
 from nst.evaluate import evaluate
-from nst.stylize import stylize
 from nst.teacher import load_teacher
+from nst.transfer import stylize
 
 SCALES = {
     "block1_conv1": 100.0,

@@ -22,7 +22,7 @@ from atelier.records import identify
 from nst import styles
 from nst.animation import Frames, Snapshots, plot_history
 from nst.config import PRESETS, StyleTransferConfig
-from nst.stylize import output_size, stylize
+from nst.transfer import output_size, stylize
 
 DEFAULT_STYLE = "impasto"
 

@@ -30,7 +30,7 @@ from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, ru
 from nst.config import PRESETS, REPORT_SETTINGS, StyleTransferConfig
 from nst.run import DEFAULT_STYLE
 from nst.styles import open_style
-from nst.stylize import stylize
+from nst.transfer import stylize
 
 DEFAULT_GRID = ("content_weight=0.02,0.05,0.1", "style_weight=0.5,1,2")
 

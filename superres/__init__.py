@@ -1,16 +1,12 @@
 """Super-resolution: pictures and videos enlarged by a 2,560-weight quantised CNN (Kim et al.)."""
 
-import atelier  # noqa: F401 - first, as it holds back TensorFlow's greeting
-from superres.networks import Network, load_network
-from superres.upscale import UpscaleConfig, Upscaled, upscale
-from superres.video import UpscaledVideo, upscale_video
+from atelier.lazy import attach
 
-__all__ = [
-    "Network",
-    "UpscaleConfig",
-    "Upscaled",
-    "UpscaledVideo",
-    "load_network",
-    "upscale",
-    "upscale_video",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "networks": ["Network", "load_network"],
+        "upscaling": ["UpscaleConfig", "Upscaled", "upscale"],
+        "video": ["UpscaledVideo", "upscale_video"],
+    },
+)

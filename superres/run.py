@@ -22,7 +22,7 @@ from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from superres.compare import comparison
 from superres.networks import load_network
-from superres.upscale import UpscaleConfig, upscale
+from superres.upscaling import UpscaleConfig, upscale
 from superres.video import upscale_video
 
 

@@ -14,7 +14,7 @@ from atelier.progress import OnStep
 from superres.frames import FrameEnlarger
 from superres.networks import Network
 from superres.tiles import TILE
-from superres.upscale import Model, Scale, UpscaleConfig, check_size, tiled_network
+from superres.upscaling import Model, Scale, UpscaleConfig, check_size, tiled_network
 
 
 @dataclasses.dataclass(frozen=True)

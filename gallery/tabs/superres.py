@@ -19,7 +19,7 @@ from gallery.tabs import parts
 from superres.compare import WINDOW, busiest_window, interpolated, magnified
 from superres.networks import BORDER
 from superres.run import RunArguments, example
-from superres.upscale import Model, Scale
+from superres.upscaling import Model, Scale
 
 MEGAPIXELS = 32
 """Larger results are refused: as PNG they would take longer than the enlarging."""

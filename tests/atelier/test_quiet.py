@@ -1,4 +1,4 @@
-"""Nothing of TensorFlow's greeting reaches a user."""
+"""Nothing of TensorFlow's greeting reaches a user, and it is imported where it is used alone."""
 
 import os
 import subprocess
@@ -9,18 +9,25 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PACKAGES = ("superres", "nst", "classify", "cartoon", "detection")
-START = {
-    "import of all packages": ["-c", f"import {', '.join(PACKAGES)}"],
-    "python -m classify.run --help": ["-m", "classify.run", "--help"],
+TOGETHER = "import superres, nst, classify, cartoon, detection; superres.upscale; nst.stylize; "
+TOGETHER += "classify.classify; cartoon.cut_out; detection.detect"
+PACKAGES = {
+    "superres": "upscale",
+    "nst": "stylize",
+    "classify": "classify",
+    "cartoon": "cut_out",
+    "detection": "detect",
 }
-ALONE = {f"import {package}": ["-c", f"import {package}"] for package in PACKAGES}
+START = {"all packages": ["-c", TOGETHER], "Keras": ["-c", "import atelier, keras"]}
+ALONE = {
+    package: ["-c", f"import {package}; {package}.{name}"] for package, name in PACKAGES.items()
+}
 
 
 @pytest.mark.parametrize(
     "commands", [START, pytest.param(ALONE, marks=pytest.mark.soak)], ids=["together", "alone"]
 )
-def test_packages_and_commands_start_without_a_word_on_standard_error(commands):
+def test_what_needs_tensorflow_loads_it_without_a_word_on_standard_error(commands):
     """Each in a process of its own, as TensorFlow greets once; all at once, as it takes seconds."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "CUDA_VISIBLE_DEVICES"}
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
@@ -38,3 +45,30 @@ def test_packages_and_commands_start_without_a_word_on_standard_error(commands):
     said = {name: process.communicate(timeout=240)[1] for name, process in running.items()}
     assert {name: process.returncode for name, process in running.items()} == dict.fromkeys(said, 0)
     assert said == dict.fromkeys(said, "")
+
+
+def run(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_packages_are_imported_without_tensorflow():
+    done = run(
+        "import sys, atelier, cartoon, classify, detection, gallery, nst, superres\n"
+        "from atelier import cli, errors, files, images, jobs\n"
+        "import cartoon.config, classify.config, detection.config, nst.config, superres.config\n"
+        "print(*(name for name in ('tensorflow', 'keras', 'cv2') if name in sys.modules))"
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def test_what_tensorflow_said_is_shown_where_its_import_fails(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\nos.write(2, b'no such driver')\nraise OSError"
+    )
+    done = run(
+        f"import sys, atelier\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "try:\n    import tensorflow\nexcept OSError:\n    print('failed')"
+    )
+    assert (done.stdout, done.stderr) == ("failed\n", "no such driver")

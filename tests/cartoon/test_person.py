@@ -7,7 +7,7 @@ import pytest
 import cartoon.person as module
 from atelier.errors import WeightsError
 from atelier.images import load_image, resize, sample
-from cartoon.cut_out import cut_out
+from cartoon.cutting import cut_out
 from cartoon.model import build_person_segmenter
 from cartoon.person import WEIGHTS, PersonNetwork, embedded, looked_at
 

@@ -22,7 +22,7 @@ def network() -> VGG:
 @pytest.fixture
 def tiny_features(monkeypatch, network) -> VGG:
     """Commands take the tiny network, whichever features they are told to take."""
-    for module in ("nst.stylize", "nst.evaluate"):
+    for module in ("nst.transfer", "nst.evaluate"):
         # By import: the function `nst.stylize` hides the module of that name.
         module = importlib.import_module(module)
         monkeypatch.setattr(module, "load_features", lambda name, **options: network)

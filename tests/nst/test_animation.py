@@ -11,7 +11,7 @@ from atelier.errors import OutputError
 from atelier.progress import Step
 from nst.animation import FRAMES, Frames, Snapshots, plot_history
 from nst.objective import Loss
-from nst.stylize import Stylization
+from nst.transfer import Stylization
 
 
 def step(number, total, side=40):

@@ -122,7 +122,7 @@ def small_network(fixed_point_network):
 def embedded(monkeypatch, small_network):
     """Takes small networks for the embedded ones."""
     # By import: the function `superres.upscale` hides the module of that name.
-    module = importlib.import_module("superres.upscale")
+    module = importlib.import_module("superres.upscaling")
     monkeypatch.setattr(module, "load_network", small_network)
     return small_network
 

@@ -13,7 +13,7 @@ from PIL import Image
 from atelier.errors import WeightsError
 from atelier.images import load_image, save_image
 from superres.run import main
-from superres.upscale import upscale
+from superres.upscaling import upscale
 
 FIELDS = {"input", "output", "width", "height", "model", "scale", "seconds", "notes"}
 
@@ -191,7 +191,7 @@ def test_bad_input_is_named_with_its_reason(files, error_line, name, content, me
 
 
 def test_large_results_are_refused(files, error_line, monkeypatch):
-    module = importlib.import_module("superres.upscale")
+    module = importlib.import_module("superres.upscaling")
     monkeypatch.setattr(module, "MAX_OUTPUT_PIXELS", 400)
     Image.new("1", (9, 6)).save(files / "photo.png")
     assert run(files, "--scale", "3") == 1
@@ -240,7 +240,7 @@ def test_missing_weights_end_the_command(files, monkeypatch, error_line):
     def missing(model, scale):
         raise WeightsError(f"no embedded network '{model}-x{scale}'")
 
-    monkeypatch.setattr(sys.modules["superres.upscale"], "load_network", missing)
+    monkeypatch.setattr(sys.modules["superres.upscaling"], "load_network", missing)
     assert run(files, "--scale", "4") == 2
     assert "clean-x4" in error_line()
 
@@ -250,7 +250,7 @@ import sys
 from pathlib import Path
 from superres.networks import Network
 import superres.run
-sys.modules["superres.upscale"].load_network = lambda *name: Network.load(Path("network"))
+sys.modules["superres.upscaling"].load_network = lambda *name: Network.load(Path("network"))
 sys.exit(superres.run.main())
 """
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
 from cartoon import CutOutConfig, cut_out, matting
-from cartoon.cut_out import anybody
+from cartoon.cutting import anybody
 
 # By import: the function `cartoon.cut_out` hides the module of that name.
-module = importlib.import_module("cartoon.cut_out")
+module = importlib.import_module("cartoon.cutting")
 
 PLAIN = CutOutConfig(refine=False)
 

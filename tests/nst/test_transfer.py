@@ -14,7 +14,7 @@ import nst
 from atelier.errors import AtelierError, ImageError, SettingsError
 from atelier.images import resize, save_image
 from atelier.vgg import deprocess
-from nst.stylize import Pictures, output_size
+from nst.transfer import Pictures, output_size
 
 # Nothing is left to the defaults that matters to what is expected here.
 FAST = nst.StyleTransferConfig(

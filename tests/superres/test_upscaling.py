@@ -12,7 +12,7 @@ import superres
 from atelier.errors import ImageError, SettingsError, WeightsError
 from atelier.images import load_image, save_image
 from superres.tiles import TiledNetwork
-from superres.upscale import UpscaleConfig, upscale
+from superres.upscaling import UpscaleConfig, upscale
 
 
 def jpeg(picture: np.ndarray, **options) -> bytes:
@@ -182,7 +182,7 @@ def test_truncated_file(embedded, photo):
 def test_large_results_are_refused_before_they_are_decoded(
     tmp_path, monkeypatch, shape, scale, message
 ):
-    module = importlib.import_module("superres.upscale")
+    module = importlib.import_module("superres.upscaling")
     monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
     monkeypatch.setattr(module, "MAX_PIXELS", 100)
     monkeypatch.setattr(module, "MAX_OUTPUT_PIXELS", 400)
