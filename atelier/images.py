@@ -29,7 +29,10 @@ from atelier.saving import write_png as write_png
 MAX_PIXELS = 100_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
 
-READABLE = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+READABLE = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm"),
+)
 """The suffixes by which a folder's pictures are found."""
 
 BYTES_A_PIXEL = 24
