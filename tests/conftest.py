@@ -95,33 +95,6 @@ def interrupt():
     return run
 
 
-@pytest.fixture
-def kill_after_an_epoch():
-    """Runs a training's command in a process of its own, and kills it once it has a checkpoint."""
-
-    def run(command, folder) -> None:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while not list((folder / "checkpoint").glob("epoch-*.npz")):
-                assert process.poll() is None, process.stderr.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-        finally:
-            process.kill()
-            process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        assert not (folder / "card.json").exists()
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def assert_same_run():
     """Fails unless two run folders have the same numbers in each epoch, and came to the same state,

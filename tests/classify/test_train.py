@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import keras
@@ -29,8 +28,6 @@ from classify.train import (
     train,
     trainee,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 def rows(folder) -> list[dict]:
@@ -309,24 +306,6 @@ def flags(config: TrainConfig, data) -> list[str]:
     return [*cli.as_flags(dataclasses.replace(config, out=TrainConfig().out)).split()] + as_words(
         "--data", data, "--out", config.out
     )
-
-
-@pytest.mark.soak
-def test_killed_run_goes_on_to_the_same_weights(
-    tiny, official, drawn, tmp_path, kill_after_an_epoch
-):
-    """With Muon, a falling rate and all augmentation."""
-    config = dataclasses.replace(tiny, held_back=250, epochs=10, cutout=5, data=official)
-    whole = train(dataclasses.replace(config, out=tmp_path / "whole"), data=drawn)
-    config = dataclasses.replace(config, out=tmp_path / "killed")
-    kill_after_an_epoch(
-        [sys.executable, "-m", "classify.train", *flags(config, official)], config.out
-    )
-    assert 1 <= len(rows(config.out)) < 10
-    resumed = train(config)
-    assert [row["epoch"] for row in rows(config.out)] == [str(n) for n in range(1, 11)]
-    assert_same_weights(whole.model, resumed.model, 1e-3)  # Rounding grows from step to step.
-    assert resumed.card["accuracy"] == pytest.approx(whole.card["accuracy"], abs=0.011)
 
 
 def test_ctrl_c_keeps_the_last_checkpoint(tiny, official, tmp_path, monkeypatch, error_line):

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import keras
@@ -278,25 +277,6 @@ def test_a_second_run_is_the_first_to_the_bit(run, tiny, detector, tmp_path):
     again = train(dataclasses.replace(tiny, out=tmp_path / "again"))
     assert_same_weights(again.model, detector.model)
     assert numbers(tmp_path / "again") == numbers(run)
-
-
-@pytest.mark.soak
-def test_killed_run_goes_on_to_the_same_weights(
-    run, tiny, detector, small, tmp_path, kill_after_an_epoch
-):
-    """With momentum, the mean of weights, a falling rate and all augmentation."""
-    config = dataclasses.replace(tiny, out=tmp_path / "killed")
-    program = (
-        "import sys; from detection import architectures as a; "
-        f"a.ARCHITECTURES['lite'] = a.{small!r}; "
-        "from detection.train import main; sys.exit(main())"
-    )
-    kill_after_an_epoch([sys.executable, "-c", program, *flags(config)], config.out)
-    assert [row["epoch"] for row in rows(config.out)] == ["1"]
-    resumed = train(config)
-    assert [row["epoch"] for row in rows(config.out)] == ["1", "2"]
-    assert_same_weights(resumed.model, detector.model)
-    assert numbers(config.out) == numbers(run)
 
 
 # === Schemes, without graphs, which take longer than these few steps ===

@@ -102,7 +102,7 @@ def test_what_goes_wrong_on_the_server_is_for_its_log_alone(small):
     assert any("RuntimeError: a secret of the server's" in line for line in small.said)
 
 
-@pytest.mark.parametrize("endpoint", ["work", "sleep"])
+@pytest.mark.parametrize("endpoint", ["work", pytest.param("sleep", marks=pytest.mark.soak)])
 def test_a_request_has_its_time_and_no_more(small, endpoint):
     begin = time.monotonic()
     event, answer = small.call(endpoint, SECONDS + 8)
@@ -218,6 +218,7 @@ def test_its_folder_is_its_own(small):
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
 
 
+@pytest.mark.soak
 def test_uploads_and_results_go_after_a_while(small, image, encode):
     begin = time.time()
     photo = uploaded(small, encode(image + 1))

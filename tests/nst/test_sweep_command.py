@@ -4,10 +4,6 @@ import csv
 import importlib
 import json
 import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +11,6 @@ import nst
 from atelier.images import load_image
 from nst.sweep import main
 
-ROOT = Path(__file__).parents[2]
 QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
 
 
@@ -123,33 +118,6 @@ def test_missing_photo_is_one_line(tiny_features, files, error_line):
     (files / "photo.png").unlink()
     assert main(arguments(files, "--grid", "seed=1")) == 2
     assert "photo.png: no such file" in error_line()
-
-
-@pytest.mark.soak
-def test_killed_sweep_goes_on_where_it_was(tiny_features, files, trials):
-    grid = ("--grid", "seed=1,2,3,4,5,6", "--iterations", "30")
-    command = [sys.executable, "-m", "nst.sweep", *arguments(files, *grid)]
-    process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (files / "out" / "trials.csv").exists():
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        process.kill()
-        process.communicate()
-    done = table(files)
-    assert 1 <= len(done) < 6
-    assert not (files / "out" / "contact_sheet.png").exists()
-    assert main(arguments(files, *grid)) == 0
-    assert [config.seed for config in trials] == list(range(len(done) + 1, 7))
-    rows = table(files)
-    assert rows[: len(done)] == done
-    assert [row["seed"] for row in rows] == list("123456")
-    assert (files / "out" / "contact_sheet.png").exists()
 
 
 def test_samples_are_drawn_and_the_same_command_goes_on(tiny_features, files, trials):

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import keras
@@ -18,8 +17,6 @@ from superres import train as module
 from superres.model import build_network, collapse
 from superres.networks import Network, apply
 from superres.train import BEST, PRESETS, REPORT, TrainArguments, TrainConfig, main, train
-
-ROOT = Path(__file__).parents[2]
 
 
 def rows(folder):
@@ -341,21 +338,6 @@ def test_stopped_run_goes_on_to_the_same_weights(kind, tiny, fixed, monkeypatch)
     assert resumed.formats == whole.formats
     # And once more, with nothing left to do.
     assert_same_weights(train(config).model, resumed.model, 0)
-
-
-@pytest.mark.soak
-def test_killed_run_goes_on_to_the_same_weights(tiny, pictures, tmp_path, kill_after_an_epoch):
-    config = dataclasses.replace(tiny, epochs=60, ema=0.9, validation=(), out=tmp_path / "whole")
-    whole = train(config)
-    config = dataclasses.replace(config, out=tmp_path / "killed")
-    command = [sys.executable, "-m", "superres.train", "--data", pictures, "--out", config.out]
-    shape = ("--widths", 6, 5, "--kernels", "3x3", "1x3", "--residuals")
-    numbers = ("--crop", 16, "--steps", 4, "--epochs", 60, "--learning-rate", 1e-3, "--ema", 0.9)
-    kill_after_an_epoch([*command, *shape, *numbers], config.out)
-    assert 1 <= len(rows(config.out)) < 60
-    resumed = train(config)
-    assert [row["epoch"] for row in rows(config.out)] == [str(n) for n in range(1, 61)]
-    assert_same_weights(whole.model, resumed.model, 1e-4)
 
 
 # === The command ===
