@@ -629,3 +629,12 @@ def test_results_say_what_the_photo_says_unless_stripped(files, tagged, strip):
     assert run(files, *["--strip"] * strip, name="photo.jpg") == 0
     said = tagged.read(files / "out" / "photo.png")
     assert said == (tagged.stripped if strip else tagged.kept)
+
+
+def test_rows_of_a_video_that_was_done_before_come_from_its_record(files, detector, capsys):
+    make_video(files / "film.mp4", frames=3)
+    assert run(files, name="film.mp4") == 0
+    detector.detect = lambda image: pytest.fail("searched again")
+    assert run(files, "--csv", files / "a.csv", name="film.mp4") == 0
+    assert "1 of 1 inputs are done already" in capsys.readouterr().err
+    assert [row["frame"] for row in table(files / "a.csv")] == ["1", "2", "3"]
