@@ -31,14 +31,12 @@ def flags() -> list[str]:
     [("ends", "crashed while running"), ("hangs", "test_culprit")],
 )
 def test_run_ends_with_the_name_of_the_test(kind, words, tmp_path):
-    """Alone in its file or among others, before and behind files that pass."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     folder = tmp_path / "tests"
     folder.mkdir()
-    (folder / "test_a.py").write_text(BODIES["passes"])
-    (folder / "test_b.py").write_text(BODIES["passes"] + BODIES[kind] + BODIES["passes"])
-    (folder / "test_c.py").write_text(BODIES["passes"])
-    (folder / "test_d.py").write_text(BODIES["passes"])
+    for name in "abcd":
+        more = BODIES[kind] if name == "b" else ""
+        (folder / f"test_{name}.py").write_text(more + BODIES["passes"])
     command = [sys.executable, "-m", "pytest", *flags(), "-o", "faulthandler_timeout=2"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert process.returncode == 1, process.stdout + process.stderr
