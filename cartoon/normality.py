@@ -1,6 +1,6 @@
 """D'Agostino and Pearson's test of normality, as the report's program had it from SciPy 1.6.3.
 
-Later releases of SciPy give no number for values that are all alike, where the report's one gave a
+From 1.9 on, SciPy gives no number for values that are all alike, where the report's release gave a
 probability near 0 and the report's program split the group. The formulas here are the test's own,
 so that no release changes a drawing.
 
