@@ -14,7 +14,8 @@ from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 
 from atelier.errors import ImageError
-from atelier.images import load_image, save_image
+from atelier.images import Picture, load_picture, save_image
+from atelier.metadata import Metadata
 from gallery.jobs import refusal
 from gallery.limits import limits
 
@@ -30,7 +31,7 @@ class Photo(gr.Image, metaclass=_Component):
     """A picture that a visitor uploads: uint8 (H, W, 3) for the handler, (H, W, 4) where it is
     transparent, None where there is none. Takes `gr.Image`'s arguments.
 
-    Gradio decodes nothing of it: `atelier.images.load_image` judges its size first and then reads
+    Gradio decodes nothing of it: `atelier.images.load_picture` judges its size first and then reads
     it, so that EXIF orientation, palettes, CMYK and 16 bits are understood. What is no picture, or
     too large, gives the visitor that function's one line, over the REST interface, too.
     """
@@ -43,12 +44,18 @@ class Photo(gr.Image, metaclass=_Component):
         Raises:
             gr.Error: no picture, a damaged one, or too large a one.
         """
-        if payload is None:
-            return None
+        return None if payload is None else self.read(payload).image
+
+    def read(self, payload: ImageData) -> Picture:
+        """Reads the uploaded file, with what it says beside its pixels.
+
+        Raises:
+            gr.Error: no picture, a damaged one, or too large a one.
+        """
         if payload.path is None:
             raise refusal("upload the picture first, then name its path in the request")
         try:
-            return load_image(payload.path, alpha="keep", max_pixels=limits().pixels)
+            return load_picture(payload.path, alpha="keep", max_pixels=limits().pixels)
         except ImageError as error:
             # Where uploads lie is nobody's business; the file's own name is the visitor's.
             raise refusal(str(error).replace(payload.path, Path(payload.path).name)) from None
@@ -66,12 +73,13 @@ class Photo(gr.Image, metaclass=_Component):
         return "photo.jpg"
 
 
-def save_result(image: np.ndarray, name: str) -> str:
+def save_result(image: np.ndarray, name: str, metadata: Metadata | None = None) -> str:
     """Writes a result where the page may show it and a download button may give it out.
 
     Args:
         image: uint8 (H, W), (H, W, 3) or (H, W, 4).
         name: the file's, under which it is downloaded; ".png" is added where there is none.
+        metadata: of the picture that it was made from.
 
     Returns:
         The file's path: the value of a `gr.Image`, `gr.ImageSlider` or `gr.DownloadButton`.
@@ -81,5 +89,5 @@ def save_result(image: np.ndarray, name: str) -> str:
     """
     stem = re.sub(r"[^\w-]+", "-", Path(name).stem).strip("-") or "picture"
     path = Path(get_upload_folder()) / secrets.token_hex(16) / f"{stem}.png"
-    save_image(path, image)
+    save_image(path, image, metadata=metadata)
     return str(path)

@@ -121,9 +121,10 @@ def cartoonize(
         found, image = portrait.found, portrait.image
         arguments = RunArguments(background=name, preset=drawing)
     took = time.perf_counter() - start
+    name = parts.named(given, "cut-out" if drawing == NOT_DRAWN else "cartoon")
     return (
         "" if found else _nobody(drawing),
-        save_result(image, parts.named(given, "cut-out" if drawing == NOT_DRAWN else "cartoon")),
+        save_result(image, name, given.metadata),
         parts.facts(parts.seconds(took), parts.pixels(image)),
         parts.command_line("cartoon.run", arguments, given),
     )

@@ -140,7 +140,9 @@ def _show(found: Found, threshold: float, image) -> tuple:
     return (
         _answer(found, kept, threshold),
         save_result(
-            draw(image, kept, classes=found.classes), parts.named(found.picture, "detected")
+            draw(image, kept, classes=found.classes),
+            parts.named(found.picture, "detected"),
+            found.picture.metadata,
         ),
         [[row["label"], row["score"], *row["box"]] for row in as_records(kept)],
         parts.facts(parts.seconds(found.seconds), parts.pixels(image), f"detector {found.model}"),

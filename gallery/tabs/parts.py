@@ -23,6 +23,7 @@ from PIL import Image
 from atelier import cli
 from atelier.errors import ImageError
 from atelier.images import load_image, resize, sample
+from atelier.metadata import NOTHING, Metadata
 from gallery.jobs import JOB, job
 from gallery.photo import Photo
 
@@ -51,6 +52,8 @@ class Picture:
     """Its file on the server."""
     name: str
     """The visitor's own name for it."""
+    metadata: Metadata = NOTHING
+    """What its file says beside the pixels."""
 
     @property
     def opaque(self) -> np.ndarray:
@@ -65,10 +68,10 @@ class Upload(Photo):
         return "image"  # To the browser it is one.
 
     def preprocess(self, payload: ImageData | None) -> Picture | None:
-        image = super().preprocess(payload)
-        if image is None:
+        if payload is None:
             return None
-        return Picture(image, payload.path, Path(payload.orig_name or payload.path).name)
+        read, name = self.read(payload), Path(payload.orig_name or payload.path).name
+        return Picture(read.image, payload.path, name, read.metadata)
 
 
 _ACCESS = (Path(__file__).parent.parent / "access.js").read_text(encoding="utf-8")

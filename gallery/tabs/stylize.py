@@ -173,7 +173,7 @@ def stylize(
         _running.pop(session, None)
     name = style.name if isinstance(style, parts.Picture) else style
     return (
-        save_result(result.image, parts.named(given, Path(name).stem)),
+        save_result(result.image, parts.named(given, Path(name).stem), given.metadata),
         parts.facts(
             parts.seconds(result.seconds), parts.pixels(result.image), preview.how_it_ended()
         ),

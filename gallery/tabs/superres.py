@@ -151,7 +151,9 @@ def upscale(photo: parts.Picture, scale: int, model: str):
     took = time.perf_counter() - start
     done = Enlarged(picture.path, scale, result.model)
     shown = save_result(
-        result.image[..., 0] if result.grey else result.image, parts.named(picture, f"x{scale}")
+        result.image[..., 0] if result.grey else result.image,
+        parts.named(picture, f"x{scale}"),
+        result.metadata,
     )
     plain = picture.image[..., :3]
     top, left, rows, columns = busiest_window(plain, result.image[..., :3])

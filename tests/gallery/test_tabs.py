@@ -122,6 +122,17 @@ def test_uploads_know_their_own_names(give, photo):
     assert parts.Upload().preprocess(None) is None
 
 
+def test_results_say_what_the_upload_says(tmp_path, tagged, some):
+    path = tmp_path / "photo.jpg"
+    tagged.write(path)
+    given = parts.Upload().preprocess(ImageData(path=str(path), orig_name="photo.jpg"))
+    enlarged = superres_tab.upscale(given, 2, "auto")[0]
+    _, drawn, _, _, _, found = detection_tab.detect(given, EMBEDDED[0], 0.5)
+    redrawn = detection_tab.redraw(found, 0.2)[1]
+    for file in (enlarged, drawn, redrawn):
+        assert tagged.read(file) == tagged.kept
+
+
 def test_what_is_no_picture_is_refused_in_one_line(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("not a picture")
