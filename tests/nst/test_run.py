@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier import precision
 from atelier.images import load_image, save_image
 from nst.run import main
 
@@ -71,6 +72,19 @@ def test_nothing_given_repaints_a_sample(tmp_path, capsys):
     assert record["features"] == "vgg19-lite"
     assert record["styles"] == ["impasto"]
     assert record["loss"] > 0
+
+
+@pytest.mark.parametrize("faster", ["float32", "bfloat16"])
+def test_json_says_the_precision_and_why(tiny_features, files, capsys, monkeypatch, faster):
+    times = {"float32": 0.02, "bfloat16": 0.01 if faster == "bfloat16" else 0.03}
+    monkeypatch.setattr(precision, "measured", lambda work, machine: times)
+    assert run(files, "--json") == 0
+    (record,) = records(capsys)
+    assert record["precision"] == faster
+    assert record["precision_reason"].startswith("measured here: float32 20.0 ms, bfloat16 ")
+    assert run(files, "--json", "--overwrite", "--precision", "float32") == 0
+    (record,) = records(capsys)
+    assert (record["precision"], record["precision_reason"]) == ("float32", "as asked")
 
 
 def test_json_is_one_object_with_the_result(tiny_features, files, capsys):

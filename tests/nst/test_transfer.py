@@ -132,6 +132,13 @@ def test_report_keeps_the_image_one_step_later(network, report_pictures):
     assert difference(later, images[-1]) > 0.5
 
 
+def test_a_given_networks_precision_is_said(report_pictures, network):
+    config = dataclasses.replace(nst.REPORT, size=48, iterations=1)
+    result = nst.stylize(*report_pictures, config, network=network)
+    assert result.precision == "float32"
+    assert result.precision_reason == "that of the network given"
+
+
 def test_trainable_changes_nothing(network, report_pictures):
     config = dataclasses.replace(nst.REPORT, size=0, iterations=4)
     weights = [np.array(w) for w in network.get_weights()]
