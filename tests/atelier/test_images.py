@@ -392,7 +392,7 @@ def test_the_transparent_value_of_16_bit_grey_is_transparent():
 
 
 def test_the_transparent_colour_of_16_bits_is_transparent():
-    values = [(0x8080,) * 3, (0x2020,) * 3]
+    values = [(0x4100,) * 3, (0x2041,) * 3]
     file = transparent_png(values, 2, struct.pack(">HHH", *values[1]))
     assert load_image(file, alpha="keep")[0, :, 3].tolist() == [255, 0]
 
