@@ -205,7 +205,8 @@ class FasterRCNN(keras.Model):
         shape = self.architecture
         maps = maps[: shape.pooled_levels]
         if shape.pooling == "max":
-            return roi_pool(maps[0], boxes, 1 / self.pooled_strides[0], shape.pooled_size)
+            scale = 1 / self.pooled_strides[0]
+            return roi_pool(maps[0], boxes, scale, shape.pooled_size, clipped=True)
         return roi_align_levels(
             maps, boxes, self.pooled_strides, shape.pooled_size, shape.sampling_ratio
         )

@@ -15,35 +15,41 @@ import tensorflow as tf
 
 from detection.boxes import area
 
-LONGEST_MAP = 127
-"""Positions each way of maps whose size is not static: pictures of 2,032 pixels at stride 16."""
+LONGEST_MAP = 216
+"""Positions each way of maps whose size is not static: pictures of 3,456 pixels at stride 16."""
 
 DENSE_MAP = 2**13
 """Positions of maps up to which RoIAlign's gradient is a product of matrices."""
 
 
-def roi_pool(features, boxes, spatial_scale: float, output_size: int = 7) -> tf.Tensor:
+def roi_pool(
+    features, boxes, spatial_scale: float, output_size: int = 7, *, clipped: bool = False
+) -> tf.Tensor:
     """The largest value of each of output_size × output_size bins of each box.
 
     Corners are rounded to positions of the map, halves away from 0, and the last position belongs
     to the box; bins round outwards, so neighbours share positions. Bins off the map give 0. A
     gradient goes to one largest position of a bin; there is none to the boxes.
 
-    A table of maxima over windows of 1, 2, 4, … positions each way, log2(H) · log2(W) copies of
-    the map, gives each bin as the largest of four windows, whatever the size of the bin. It suits
-    maps such as conv5_3 (38 × 63: 36 copies); for the fine maps of a pyramid take `roi_align`.
+    A table of maxima over windows of 1, 2, 4, … positions each way, up to half the longest bin,
+    gives each bin as the largest of four windows. It holds a copy of the map for each pair of
+    lengths, so it suits maps such as conv5_3 (`clipped`, 25 copies where the size is not static);
+    for the fine maps of a pyramid take `roi_align`.
 
     Args:
         features: float (N, H, W, C); H and W at most `LONGEST_MAP` where they are not static.
         boxes: float32 (N, R, 4), x1 y1 x2 y2 in pixels of the picture.
         spatial_scale: positions of the map a pixel of the picture, 1/16 for conv5_3.
         output_size: bins each way, 7 for VGG16.
+        clipped: whether all boxes lie within the picture, so that no bin is much longer than its
+            share of the map; fewer copies are made. Longer bins would be wrong.
 
     Returns:
         (N, R, output_size, output_size, C), of the features' type.
     """
     batch, channels = tf.shape(features)[0], features.shape[-1]
-    (height, width), (levels_down, levels_across) = _extents(features), _window_levels(features)
+    height, width = _extents(features)
+    levels_down, levels_across = _window_levels(features, output_size if clipped else None)
     corners = _round_half_away(boxes * spatial_scale)
     top, bottom = _quantized_bins(corners[..., 1], corners[..., 3], output_size, height)
     left, right = _quantized_bins(corners[..., 0], corners[..., 2], output_size, width)
@@ -370,9 +376,14 @@ def _extents(features):
     return [features.shape[axis] or dynamic[axis] for axis in (1, 2)]
 
 
-def _window_levels(features) -> list[int]:
-    """How many powers of two there are up to the height, and up to the width."""
-    return [(features.shape[axis] or LONGEST_MAP).bit_length() for axis in (1, 2)]
+def _window_levels(features, output_size: int | None) -> list[int]:
+    """How many lengths of windows, 1, 2, 4, …, there are down and across: two windows of the
+    longest cover any bin; None: of boxes of any size."""
+    longest = [features.shape[axis] or LONGEST_MAP for axis in (1, 2)]
+    if output_size is not None:
+        # A box ends at most one position past the map, and its bins are rounded outwards.
+        longest = [math.ceil((size + 1) / output_size) + 1 for size in longest]
+    return [max((length - 1).bit_length(), 1) for length in longest]
 
 
 def _windows(features, axis, levels):

@@ -53,6 +53,21 @@ def test_pool_divides_in_graphs_as_it_does_alone():
         np.testing.assert_array_equal(pooled.max(axis=3)[0, ..., 0], expected)
 
 
+@pytest.mark.parametrize("size", [38, 63, roi.LONGEST_MAP])
+def test_pool_of_clipped_boxes_needs_few_windows(size, rng):
+    """On a map of a size that the graph does not know, against all windows."""
+    features = rng.normal(size=(1, size, 2, 1)).astype(np.float32)
+    starts, ends = np.meshgrid(np.arange(0, size, 5), [*range(0, size, 7), size], indexing="ij")
+    starts, ends = np.minimum(starts, ends).ravel(), np.maximum(starts, ends).ravel()
+    boxes = np.float32(np.stack([0 * starts, starts, 0 * starts + 2, ends], axis=-1))[None]
+    shape = tf.TensorSpec((None, None, None, 1))
+    assert roi._window_levels(shape, 7) == [5, 5]
+    pool = tf.function(
+        lambda features: roi.roi_pool(features, boxes, 1.0, clipped=True), input_signature=[shape]
+    )
+    np.testing.assert_array_equal(pool(features), roi.roi_pool(features, boxes, 1.0))
+
+
 def test_pool_gradient_goes_to_one_of_equals():
     features = tf.zeros((1, 4, 4, 1))
     with tf.GradientTape() as tape:
