@@ -29,11 +29,11 @@ def in_table_1(name: str) -> tuple[str, str]:
     return stored, rf"\n\| \**`{name}`[^|]*\| [\d,]+ \| \d+ / \d+ \| \**{SETS}"
 
 
-def of_scheme(stored: str, stated: str) -> tuple[str, str]:
+def of_scheme(stored: str, stated: str, epochs: int) -> tuple[str, str]:
     """A training scheme's row in the stored table, and in README's."""
     return (
-        rf"\n{stored} +(?P<ap>[\d.]+) +(?P<ap50>[\d.]+)",
-        rf"\n\| {stated}[^|]* \| (?P<ap>[\d.]+) \| (?P<ap50>[\d.]+) \|",
+        rf"\n{stored} +{epochs} +(?P<ap>[\d.]+) +(?P<ap50>[\d.]+)",
+        rf"\n\| {stated}[^|]* \| {epochs} \| (?P<ap>[\d.]+) \| (?P<ap50>[\d.]+) \|",
     )
 
 
@@ -52,9 +52,11 @@ HEADLINES = {
         ),
     ],
     "detection": [
-        of_scheme("approximate", "approximate joint"),
-        of_scheme("non-approximate", "non-approximate joint"),
-        of_scheme("alternating", "alternating"),
+        of_scheme("approximate", "approximate joint", 8),
+        of_scheme("non-approximate", "non-approximate joint", 8),
+        of_scheme("alternating", "alternating", 16),
+        of_scheme("approximate", "approximate joint", 5),
+        of_scheme("approximate", "approximate joint", 4),
     ],
     "cartoon": [
         (
