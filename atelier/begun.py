@@ -118,6 +118,7 @@ class Begun:
         Raises:
             OutputError: the record cannot be written; the result is there.
         """
+        self._remove_stale()
         results = self._found()
         if self.wanted:
             main = results[self.maker.name(self.wanted[0])]
@@ -165,6 +166,17 @@ class Begun:
             with contextlib.suppress(OSError):
                 self.file.unlink()
         self.leave()
+
+    def _remove_stale(self) -> None:
+        """Removes what an earlier state of the input became and this one does not, such as the
+        fourth of what are now three objects; not what was changed by hand."""
+        for path in self.wanted:
+            was = {} if self.record is None else self.record.results
+            for name, facts in was.get(self.maker.name(path), {}).items():
+                file = self.maker.folder / name
+                if self.replace and facts == facts_of(file):
+                    with contextlib.suppress(OSError):
+                        file.unlink()
 
     def _earlier(self, results: Mapping[str, Mapping[str, Facts]]) -> dict[str, Facts]:
         known = {} if self.record is None else self.record.files
