@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atelier.errors import SettingsError
-from atelier.runtimes import require
+from atelier.extras import require
 
 AUTO = "auto"
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from atelier.errors import SettingsError
+from atelier.extras import missing
 from atelier.files import atomic_path
-from atelier.runtimes import missing
 
 OPSET, IR_VERSION = 17, 8
 """Old enough for the runtimes of 2022."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,26 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError
+from atelier.extras import missing
 from atelier.files import atomic_path
-
-
-def missing(package: str, extra: str = "export") -> str:
-    """What to say of a package that only some need: how it is installed."""
-    return f"{package} is missing: pip install 'atelier-vision[{extra}]'"
-
-
-def require(packages: Iterable[tuple[str, str]]) -> None:
-    """Ends a command before its work if something is missing for some of it.
-
-    Args:
-        packages: names of packages, each with the extra that brings it.
-
-    Raises:
-        SettingsError: one of them is not installed.
-    """
-    for package, extra in packages:
-        if importlib.util.find_spec(package) is None:
-            raise SettingsError(missing(package, extra))
 
 
 def exported_path(folder: Path, network: str, format: str) -> Path:

@@ -1,4 +1,4 @@
-"""The networks' shapes, as data."""
+"""Settings: the networks' shapes, and how a picture comes to be square."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import dataclasses
 from typing import Literal
 
 from atelier.errors import SettingsError
+
+Fit = Literal["squeeze", "crop"]
+"""How a picture comes to be square: squeezed, as CIFAR-10's own pictures were, or its middle."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,10 @@ import tyro
 
 from atelier import cli
 from atelier.errors import SettingsError
+from atelier.extras import require
 from atelier.failures import for_each
 from atelier.files import refuse_existing, write_json
-from atelier.runtimes import exported_path, open_litert, open_onnx, require
+from atelier.runtimes import exported_path, open_litert, open_onnx
 from classify import calibration
 from classify.data import load_cifar10, to_float
 from classify.litert import patches, to_litert

@@ -6,18 +6,15 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 import numpy as np
 
 from atelier.errors import SettingsError
 from atelier.images import load_image, resize
 from classify import calibration
+from classify.config import Fit
 from classify.data import CLASSES, SIDE
 from classify.networks import VIEWS, Network, load_network
-
-Fit = Literal["squeeze", "crop"]
-"""How a picture comes to be square: squeezed, as CIFAR-10's own pictures were, or its middle."""
 
 NONE = "none of the ten"
 """What a picture is called that is unlike all that the network was trained on."""

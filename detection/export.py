@@ -37,10 +37,11 @@ from scipy.optimize import linear_sum_assignment
 
 from atelier import cli
 from atelier.errors import OutputError, SettingsError
+from atelier.extras import require
 from atelier.failures import for_each
 from atelier.files import refuse_existing, write_json
 from atelier.images import load_image, sample
-from atelier.runtimes import exported_path, open_litert, open_onnx, require
+from atelier.runtimes import exported_path, open_litert, open_onnx
 from detection import predict
 from detection.annotations import Dataset
 from detection.boxes import iou

@@ -108,9 +108,11 @@ def choose(found: Detections, config: DetectConfig, card: Mapping) -> Detections
 
 
 def threshold(config: DetectConfig, card: Mapping) -> float | dict[str, float]:
-    """Returns the score from which on finds are kept: what `config` names, or by class the
-    detector's own."""
-    return own_thresholds(card) if config.threshold is None else config.threshold
+    """Returns the score from which on finds are kept: what `config` names, or the detector's own,
+    by class where its card names classes."""
+    if config.threshold is not None:
+        return config.threshold
+    return own_thresholds(card) or own_threshold(card)
 
 
 def own_thresholds(card: Mapping) -> dict[str, float]:

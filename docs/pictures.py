@@ -14,12 +14,12 @@ import superres
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.sheets import contact_sheet
 from cartoon.backdrop import cover
-from classify.run import caption
+from classify.work import caption
 from detection.draw import draw
 from gallery.scenes import SCENES, Scene, SceneConfig
 from nst.styles import names, open_style
 from superres.compare import comparison
-from superres.run import halved
+from superres.work import halved
 
 HERE = Path(__file__).parent / "images"
 CLASSIFIED = ("chelsea.png", "motorcycle_left.png", "rocket.jpg", "coffee.png")

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "networks": ["Network", "load_network"],
-        "upscaling": ["UpscaleConfig", "Upscaled", "upscale"],
+        "config": ["UpscaleConfig"],
+        "upscaling": ["Upscaled", "upscale"],
         "video": ["UpscaledVideo", "upscale_video"],
     },
 )

@@ -1,4 +1,4 @@
-"""The network's layer table, as data."""
+"""Settings: of a network's shape, and of super-resolution."""
 
 from __future__ import annotations
 
@@ -67,3 +67,33 @@ class NetworkConfig:
             )
         )
         return 9 * self.widths[0] + sum(separable)
+
+
+TILE = 384
+"""LR pixels a side of the largest tile. From 320 to 512 all take the same time; smaller ones lose
+some to their halos, larger ones to the processor's caches."""
+
+Scale = Literal[2, 3, 4]
+Model = Literal["auto", "clean", "compressed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class UpscaleConfig:
+    """The settings of super-resolution."""
+
+    scale: Scale = 2
+    """Pixels a side that each pixel becomes."""
+    model: Model = "auto"
+    """The network for clean pictures, or that for compressed ones; auto judges each file, and takes
+    videos as compressed."""
+    tile: int = TILE
+    """Largest side of the parts that are worked on, in pixels of the input; bounds the memory and
+    changes nothing else."""
+
+    def __post_init__(self):
+        if self.scale not in (2, 3, 4):
+            raise SettingsError(f"--scale is 2, 3 or 4, not {self.scale}")
+        if self.model not in ("auto", "clean", "compressed"):
+            raise SettingsError(f"--model is auto, clean or compressed, not {self.model!r}")
+        if not 32 <= self.tile <= 4096:
+            raise SettingsError(f"--tile must be from 32 to 4096, not {self.tile}")

@@ -20,10 +20,11 @@ import tyro
 
 from atelier import cli
 from atelier.errors import OutputError, SettingsError
+from atelier.extras import require
 from atelier.failures import for_each
 from atelier.files import refuse_existing
 from atelier.images import load_image, resize, sample
-from atelier.runtimes import exported_path, litert_function, open_onnx, require
+from atelier.runtimes import exported_path, litert_function, open_onnx
 from superres import data, degradation
 from superres.color import RANGE
 from superres.hls import SIZE, to_hls

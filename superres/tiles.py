@@ -18,13 +18,10 @@ import tensorflow as tf
 
 from atelier.errors import SettingsError
 from superres.color import LUMA_OFFSET, LUMA_WEIGHTS
+from superres.config import TILE
 from superres.inference import predictor
 from superres.layers import interpolation_kernel
 from superres.networks import Network
-
-TILE = 384
-"""LR pixels a side of the largest tile. From 320 to 512 all take the same time; smaller ones lose
-some to their halos, larger ones to the processor's caches."""
 
 REACH = 4
 """How far colours are spread into transparent pixels, which may hold any; LR pixels."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from typing import Literal
 
 import numpy as np
 
@@ -14,36 +13,12 @@ from atelier.images import MAX_PIXELS, ImageSource, load_picture, name_of, read_
 from atelier.metadata import NOTHING, Metadata
 from atelier.progress import OnStep, Step
 from superres.compression import VISIBLE_GRID, grid_strength, read_header
+from superres.config import TILE, Model, Scale, UpscaleConfig
 from superres.networks import Network, load_network
-from superres.tiles import TILE, OnTile, TiledNetwork
+from superres.tiles import OnTile, TiledNetwork
 
 MAX_OUTPUT_PIXELS = 400_000_000
 """Larger results are refused before the work starts: 20,000×20,000, 1.2 GB of RGB."""
-
-Scale = Literal[2, 3, 4]
-Model = Literal["auto", "clean", "compressed"]
-
-
-@dataclasses.dataclass(frozen=True)
-class UpscaleConfig:
-    """The settings of super-resolution."""
-
-    scale: Scale = 2
-    """Pixels a side that each pixel becomes."""
-    model: Model = "auto"
-    """The network for clean pictures, or that for compressed ones; auto judges each file, and takes
-    videos as compressed."""
-    tile: int = TILE
-    """Largest side of the parts that are worked on, in pixels of the input; bounds the memory and
-    changes nothing else."""
-
-    def __post_init__(self):
-        if self.scale not in (2, 3, 4):
-            raise SettingsError(f"--scale is 2, 3 or 4, not {self.scale}")
-        if self.model not in ("auto", "clean", "compressed"):
-            raise SettingsError(f"--model is auto, clean or compressed, not {self.model!r}")
-        if not 32 <= self.tile <= 4096:
-            raise SettingsError(f"--tile must be from 32 to 4096, not {self.tile}")
 
 
 @dataclasses.dataclass(frozen=True)

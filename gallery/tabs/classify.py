@@ -9,7 +9,8 @@ import gradio as gr
 
 import classify as classifier
 from atelier.images import fit_size, resize
-from classify.predict import NONE, Fit, seen
+from classify.config import Fit
+from classify.predict import NONE, seen
 from classify.run import RunArguments
 from gallery.photo import save_result
 from gallery.tabs import parts

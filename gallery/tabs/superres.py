@@ -18,8 +18,9 @@ from gallery.photo import save_result
 from gallery.tabs import parts
 from superres.compare import WINDOW, busiest_window, interpolated, magnified
 from superres.networks import BORDER
-from superres.run import RunArguments, example
+from superres.run import RunArguments
 from superres.upscaling import Model, Scale
+from superres.work import example
 
 MEGAPIXELS = 32
 """Larger results are refused: as PNG they would take longer than the enlarging."""

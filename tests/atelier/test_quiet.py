@@ -63,6 +63,23 @@ def test_packages_are_imported_without_tensorflow():
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--no-such-flag"]])
+def test_help_and_usage_errors_come_without_tensorflow(words):
+    done = run(
+        "import contextlib, importlib, io, sys\n"
+        f"for task in {tuple(PACKAGES)}:\n"
+        "    main = importlib.import_module(f'{task}.run').main\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        try:\n"
+        f"            code = main({words})\n"
+        "        except SystemExit as stop:\n"
+        "            code = stop.code\n"
+        "    print(task, code, *(n for n in ('tensorflow', 'keras', 'cv2') if n in sys.modules))"
+    )
+    code = 0 if words == ["--help"] else 2
+    assert done.stdout.splitlines() == [f"{task} {code}" for task in PACKAGES]
+
+
 def test_what_tensorflow_said_is_shown_where_its_import_fails(tmp_path):
     (tmp_path / "tensorflow.py").write_text(
         "import os\nos.write(2, b'no such driver')\nraise OSError"

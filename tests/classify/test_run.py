@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from atelier.images import load_image, save_image
-from classify import run as module
+from classify import work as module
 from classify.data import CLASSES
 from classify.predict import NONE, classify
-from classify.run import caption, main
+from classify.run import main
+from classify.work import caption
 
 FIELDS = {"input", "label", "known", "energy", "probabilities", "model"}
 

@@ -21,7 +21,8 @@ from detection import predict
 from detection.annotations import read_dataset
 from detection.detections import Detections
 from detection.draw import draw
-from detection.run import crop_names, main
+from detection.run import main
+from detection.work import crop_names
 
 FIELDS = {"input", "output", "width", "height", "objects", "model", "seconds", "notes"}
 CLASSES = ("red", "blue <&> thing")

@@ -24,7 +24,7 @@ def test_what_changed_is_named_and_the_rest_done(
 ):
     folder, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(things("pictures"), folder)
-    run = importlib.import_module(f"{task}.run")
+    run = importlib.import_module(f"{task}.work")
     find = run.find_inputs
 
     def find_and_change(*arguments, **options):

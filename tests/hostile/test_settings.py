@@ -18,7 +18,7 @@ from classify.run import main as classify_main
 from detection.annotations.write import write_coco, write_csv, write_voc
 from detection.detections import Detections
 from detection.run import RunArguments as DetectionArguments
-from detection.run import crop_names
+from detection.work import crop_names
 from gallery.guard import Guard
 from gallery.photo import save_result
 from superres.run import RunArguments as SuperresArguments

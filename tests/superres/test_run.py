@@ -249,9 +249,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from superres.networks import Network
-import superres.run
-sys.modules["superres.upscaling"].load_network = lambda *name: Network.load(Path("network"))
-sys.exit(superres.run.main())
+from superres import run, upscaling
+upscaling.load_network = lambda *name: Network.load(Path("network"))
+sys.exit(run.main())
 """
 
 
