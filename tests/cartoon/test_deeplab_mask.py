@@ -124,8 +124,10 @@ def test_the_network_itself(photo):
         assert len(np.unique(found)) > 1
 
 
-def test_a_strip_is_refused_before_it_is_resized(levels):
-    strip = np.zeros((3, 2000, 3), np.uint8)
+def test_a_strip_is_refused_before_it_is_resized(monkeypatch, levels):
+    monkeypatch.setattr(module, "MAX_RESIZED", 450 * 600)
+    monkeypatch.setattr(Image.Image, "resize", lambda *_: pytest.fail("resized"))
+    strip = np.zeros((30, 60, 3), np.uint8)
     for call in (
         functools.partial(class_map, levels, strip),
         functools.partial(deeplab_mask, strip, model=levels),
@@ -133,7 +135,7 @@ def test_a_strip_is_refused_before_it_is_resized(levels):
     ):
         said = refusal(ImageError, call)
         assert "too long a strip" in said
-        assert "more than 4,000,000 pixels" in said
+        assert "more than 270,000 pixels" in said
 
 
 def test_the_bound_is_of_the_resized_picture(monkeypatch, levels):
