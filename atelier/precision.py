@@ -31,7 +31,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 GAIN = 1.1
 """bfloat16 rounds more, and must be this many times as fast as float32 to be chosen."""
 
-REPEATS = 5
+REPEATS = 10
 """Timed runs of each precision; the fastest counts, as others disturb only ever slow down."""
 
 HOPELESS = 3.0
@@ -124,7 +124,7 @@ def measured(work: str, machine: str) -> Mapping[str, float] | None:
     Returns:
         float32 and bfloat16; None where one of them cannot be computed.
     """
-    key = f"{work}: {machine}"
+    key = cache_key(work, machine)
     known = _read_cache()
     if key in known:
         return known[key]
@@ -135,6 +135,11 @@ def measured(work: str, machine: str) -> Mapping[str, float] | None:
     with contextlib.suppress(OutputError, OSError):  # Where nothing is kept, it is measured again.
         write_json(cache_file(), {**_read_cache(), key: times})
     return times
+
+
+def cache_key(work: str, machine: str) -> str:
+    """Returns the key of times in the cache: the work with its shapes, and the machine."""
+    return f"{work} {dataclasses.astuple(WORKS[work])}: {machine}"
 
 
 def cache_file() -> Path:

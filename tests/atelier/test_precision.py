@@ -1,6 +1,7 @@
 """The choice of precision: by times, measured once a machine and kept; what was asked for wins."""
 
 import json
+import math
 import os
 
 import pytest
@@ -10,16 +11,18 @@ from atelier.precision import Work, choose, dtype_policy, fastest
 
 TINY = Work(1, 8, 2, ((3,), (4,)), weights=True)
 
+KEY = precision.cache_key("features", "M")
+
 DAMAGED = {
     "empty": b"",
-    "cut off": b'{"features: M": {"float32": 0.0',
+    "cut off": b'{"%s": {"float32": 0.0' % KEY.encode(),
     "no JSON": b"\xff\x00",
     "a list": b"[1, 2]",
-    "no times": b'{"features: M": 3}',
-    "one time": b'{"features: M": {"float32": 1.0}}',
-    "words": b'{"features: M": {"float32": "fast", "bfloat16": 1.0}}',
-    "no number": b'{"features: M": {"float32": NaN, "bfloat16": 1.0}}',
-    "no duration": b'{"features: M": {"float32": -1.0, "bfloat16": 1.0}}',
+    "no times": json.dumps({KEY: 3}).encode(),
+    "one time": json.dumps({KEY: {"float32": 1.0}}).encode(),
+    "words": json.dumps({KEY: {"float32": "fast", "bfloat16": 1.0}}).encode(),
+    "no number": json.dumps({KEY: {"float32": math.nan, "bfloat16": 1.0}}).encode(),
+    "no duration": json.dumps({KEY: {"float32": -1.0, "bfloat16": 1.0}}).encode(),
 }
 
 
@@ -100,7 +103,7 @@ def test_where_bfloat16_cannot_be_computed_it_is_float32(monkeypatch, cache):
 def test_times_are_kept_for_the_next_process(probes, cache):
     seen = probes(0.02, 0.01)
     choose("auto")
-    assert json.loads(cache.read_text()) == {"features: M": {"float32": 0.02, "bfloat16": 0.01}}
+    assert json.loads(cache.read_text()) == {KEY: {"float32": 0.02, "bfloat16": 0.01}}
     precision.measured.cache_clear()  # As another process begins.
     probes(0.01, 0.02)
     assert choose("auto").precision == "bfloat16"
@@ -114,7 +117,17 @@ def test_another_machine_is_measured_and_both_are_kept(probes, cache, monkeypatc
     probes(0.01, 0.02)
     assert choose("auto").precision == "float32"
     assert len(seen) == 2
-    assert set(json.loads(cache.read_text())) == {"features: M", "features: another"}
+    assert set(json.loads(cache.read_text())) == {KEY, KEY[:-1] + "another"}
+
+
+def test_other_shapes_are_measured_anew(probes, cache, monkeypatch):
+    seen = probes(0.02, 0.01)
+    choose("auto")
+    monkeypatch.setitem(precision.WORKS, "features", TINY)
+    precision.measured.cache_clear()
+    probes(0.01, 0.02)
+    assert choose("auto").precision == "float32"
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
@@ -123,12 +136,12 @@ def test_a_damaged_cache_is_measured_anew(probes, cache, content):
     seen = probes(0.02, 0.01)
     assert choose("auto").precision == "bfloat16"
     assert len(seen) == 1
-    assert json.loads(cache.read_text())["features: M"] == {"float32": 0.02, "bfloat16": 0.01}
+    assert json.loads(cache.read_text())[KEY] == {"float32": 0.02, "bfloat16": 0.01}
 
 
 def test_a_cache_beyond_its_bound_is_measured_anew(probes, cache, monkeypatch):
     times = {"float32": 0.01, "bfloat16": 0.02}
-    cache.write_text(json.dumps({"features: M": times}))
+    cache.write_text(json.dumps({KEY: times}))
     monkeypatch.setattr(precision, "MAX_CACHE_BYTES", 20)
     probes(0.02, 0.01)
     assert choose("auto").precision == "bfloat16"
