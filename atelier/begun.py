@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from atelier.errors import OutputError
-from atelier.files import atomic_path, files_below, read_bounded, reason
+from atelier.files import atomic_path, files_below, reason
 from atelier.records import (
     FOLDER,
-    MAX_BYTES,
     VERSION,
     Facts,
     Record,
@@ -22,6 +21,7 @@ from atelier.records import (
     facts_of,
     flat,
     identify,
+    read_mark,
 )
 
 
@@ -89,20 +89,25 @@ class Begun:
     def _is_leftover(self, name: str, facts: Facts) -> bool:
         return self.goes_on and self.left["before"].get(name) != facts
 
-    def note(self) -> None:
-        """Says on disk that it was begun, should the process die."""
+    def note(self, *, parts: bool = False) -> None:
+        """Says on disk that it was begun, should the process die.
+
+        Args:
+            parts: whether what is there by now is told, too, as of a result that was stopped.
+        """
         times = self.left["times"] if self.left.get("run") == self.maker.run else 0
+        now = self.present() if parts else {}
         mark = {
             "run": self.maker.run,
             "times": times + 1,
             "input": self.identity[0],
             "settings": self.maker.settings,
             "before": self.origin,
+            "parts": [name for name, facts in now.items() if self.origin.get(name) != facts],
         }
         self.noted = True
         try:
-            os.ftruncate(self.handle, 0)
-            os.pwrite(self.handle, as_json(mark), 0)
+            os.ftruncate(self.handle, os.pwrite(self.handle, as_json(mark), 0))
         except OSError as error:
             raise OutputError(f"cannot write {self.file}: {reason(error)}") from None
 
@@ -156,6 +161,12 @@ class Begun:
 
     def leave(self) -> None:
         """Ends with a part of a result, which the next run may replace."""
+        if self.handle is not None and self.noted:
+            with contextlib.suppress(OutputError):  # A full disk: the mark stays as it was.
+                self.note(parts=True)
+        self._release()
+
+    def _release(self) -> None:
         if self.handle is not None:
             os.close(self.handle)
         self.handle = None
@@ -165,7 +176,7 @@ class Begun:
         if self.handle is not None:
             with contextlib.suppress(OSError):
                 self.file.unlink()
-        self.leave()
+        self._release()
 
     def _remove_stale(self) -> None:
         """Removes what an earlier state of the input became and this one does not, such as the
@@ -194,13 +205,3 @@ class Begun:
             facts = {self.maker.name(file): facts_of(file) for file in files}
             found[self.maker.name(path)] = {name: f for name, f in facts.items() if f}
         return found
-
-
-def read_mark(file: Path) -> dict:
-    """What a mark says; nothing if there is none that can be used."""
-    try:
-        mark = json.loads(read_bounded(file, MAX_BYTES))
-        good = isinstance(mark["times"], int) and isinstance(mark["before"], dict)
-        return mark if good else {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return {}

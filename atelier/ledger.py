@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from atelier.begun import Begun, Maker, read_mark
+from atelier.begun import Begun, Maker
 from atelier.errors import OutputError
 from atelier.files import (
     hold,
@@ -20,6 +20,7 @@ from atelier.records import (
     FOLDER,
     Record,
     identify,
+    read_mark,
     read_record,
 )
 

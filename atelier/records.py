@@ -84,13 +84,18 @@ def read_record(path: Path) -> Record | None:
 
 
 def results_known_in(folder: Path) -> set[str]:
-    """The absolute paths of all files that commands wrote, by the records in `folder`."""
+    """The absolute paths of all files that commands wrote, by the records in `folder`, and of what
+    they have left where they were stopped."""
     known = set()
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder / FOLDER):
-            record = read_record(Path(entry.path)) if entry.name.endswith(".json") else None
-            if record is not None:
-                known.update(os.path.abspath(folder / name) for name in record.files)
+            names = ()
+            if entry.name.endswith(".json"):
+                record = read_record(Path(entry.path))
+                names = () if record is None else record.files
+            elif entry.name.endswith(".begun"):
+                names = read_mark(Path(entry.path)).get("parts", ())
+            known.update(os.path.abspath(folder / name) for name in names)
     return known
 
 
@@ -126,6 +131,17 @@ def _identify_setting(value: object) -> list | None:
         return [os.path.abspath(path), [[f.name, *facts_of(f)] for f in files]] if files else None
     except OSError:
         return None
+
+
+def read_mark(file: Path) -> dict:
+    """What the mark of a result that was begun says; nothing if there is none that can be used."""
+    try:
+        mark = json.loads(read_bounded(file, MAX_BYTES))
+        names = isinstance(mark["parts"], list) and all(isinstance(n, str) for n in mark["parts"])
+        good = names and isinstance(mark["times"], int) and isinstance(mark["before"], dict)
+        return mark if good else {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
 
 
 def facts_of(path: Path) -> Facts:

@@ -15,7 +15,7 @@ from atelier.inputs import Input
 from atelier.jobs import Job, Outcome
 from atelier.ledger import Ledger
 from atelier.progress import Step
-from atelier.records import settings_of
+from atelier.records import results_known_in, settings_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,6 +361,8 @@ def test_what_was_stopped_in_the_middle_is_kept_and_made_anew_later(command, sto
     with pytest.raises(KeyboardInterrupt):
         command()
     assert results(tmp_path) == {"a.out": "a", "b.out": "half"}
+    known = {str(tmp_path / "out" / name) for name in ("a.out", "b.out")}
+    assert results_known_in(tmp_path / "out") == known, "neither is an input of the next run"
     command.work = never
     with pytest.raises(KeyboardInterrupt):
         stop_now(command)
