@@ -31,7 +31,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 GAIN = 1.1
 """bfloat16 rounds more, and must be this many times as fast as float32 to be chosen."""
 
-REPEATS = 10
+REPEATS = 5
 """Timed runs of each precision; the fastest counts, as others disturb only ever slow down."""
 
 HOPELESS = 3.0
@@ -199,15 +199,22 @@ def probe(work: Work) -> dict[str, float]:
     is hopeless there.
 
     Returns:
-        Seconds of one pass forwards and backwards: of float32 and of bfloat16.
+        Seconds of one pass forwards and backwards: of float32 and of bfloat16. Without a GPU they
+        are those of the processor, on all threads, which other work on the machine hardly changes.
     """
     times = {}
     for stage, repeats in ((work.small, 1), (work, REPEATS)):
         passes = {precision: compiled(stage, precision) for precision in ("float32", "bfloat16")}
-        times = fastest(passes, repeats)
+        times = fastest(passes, repeats, clock=_clock())
         if times["bfloat16"] > HOPELESS * times["float32"]:
             break
     return times
+
+
+def _clock() -> Callable[[], float]:
+    import tensorflow as tf
+
+    return time.perf_counter if tf.config.list_physical_devices("GPU") else time.process_time
 
 
 def fastest(

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 
 import pytest
 
@@ -181,6 +182,14 @@ def test_the_least_time_counts_and_runs_alternate():
     assert order == ["a", "b"] * 3
 
 
+def test_processor_time_counts_and_on_a_gpu_the_wall_clock(monkeypatch):
+    import tensorflow as tf
+
+    for gpus, clock in (([], time.process_time), (["GPU:0"], time.perf_counter)):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, gpus=gpus: gpus)
+        assert precision._clock() is clock
+
+
 def test_a_hopeless_side_runs_twice_at_most():
     now, calls = [0.0], {"a": 0, "b": 0}
 
@@ -206,7 +215,7 @@ def test_what_is_hopeless_in_small_is_not_tried_in_large(monkeypatch):
         ({"float32": 0.001, "bfloat16": 0.002}, [(4, 128), (5, 192)]),
     ):
         tried.clear()
-        monkeypatch.setattr(precision, "fastest", lambda passes, repeats, times=times: times)
+        monkeypatch.setattr(precision, "fastest", lambda passes, repeats, clock, times=times: times)
         assert precision.probe(large) == times
         assert tried == [(*stage, kind) for stage in stages for kind in ("float32", "bfloat16")]
 
