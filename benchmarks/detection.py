@@ -1,10 +1,11 @@
 """How fast objects are found, and detectors trained: `python -m benchmarks.detection`.
 
-`lite` as it comes; and `resnet50_fpn` against torchvision's same network with the same random
-weights, where torchvision is installed, all in one run and in turn. Of the latter two things are
-timed: the convolutions (backbone, pyramid and the proposal network's head), which need nothing of
-torchvision's compiled operators, forward and with gradients; and all of it, a picture found and a
-step of training, where those operators (NMS, RoIAlign) load.
+`lite` as it comes; its RoIAlign against the one with TensorFlow's own gradient; and `resnet50_fpn`
+against torchvision's same network with the same random weights, where torchvision is installed, all
+in one run and in turn. Of the latter two things are timed: the convolutions (backbone, pyramid and
+the proposal network's head), which need nothing of torchvision's compiled operators, forward and
+with gradients; and all of it, a picture found and a step of training, where those operators (NMS,
+RoIAlign) load.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from atelier.errors import SettingsError
 from atelier.images import load_image, resize, sample
 from atelier.resnet import fill
 from atelier.runs import machine
-from detection import data, shapes
+from detection import data, roi, shapes
 from detection.architectures import ARCHITECTURES
 from detection.faster_rcnn import FasterRCNN
 from detection.predict import Detector
@@ -90,6 +91,31 @@ def lite_sides(photo: np.ndarray) -> Sides:
     return {
         "lite: a picture": lambda: detector.detect(photo),
         "lite: a step of 4": lambda: step((batch,)),
+    }
+
+
+def pooling_sides() -> Sides:
+    """RoIAlign of 4 × 128 boxes from one level with its gradient: this project's, which adds up all
+    in one order, and TensorFlow's, which loses contributions on several threads."""
+    rng = np.random.default_rng(0)
+    features = tf.constant(rng.normal(size=(4, 56, 56, 64)), tf.float32)
+    corners, sides = rng.uniform(0, 40, (512, 2)), rng.uniform(1, 16, (512, 2))
+    pictures = tf.repeat(tf.range(4), 128)
+    boxes = [tf.constant(numbers, tf.float32) for numbers in (corners, sides)]
+
+    def side(align) -> Callable[[], object]:
+        @tf.function
+        def work():
+            with tf.GradientTape() as tape:
+                tape.watch(features)
+                total = tf.reduce_sum(align(features, pictures, *boxes, 7, 2))
+            return tape.gradient(total, features)
+
+        return lambda: work().numpy()
+
+    return {
+        "RoIAlign with its gradient": side(roi._align_by_crops),
+        "RoIAlign, TensorFlow's gradient": side(roi._crop),
     }
 
 
@@ -184,7 +210,8 @@ def main(argv: Sequence[str]) -> int:
     keras.utils.set_random_seed(0)
     rows = [
         {"what": name, "keras": seconds}
-        for name, seconds in timed(lite_sides(photo), arguments.repeats).items()
+        for sides in (lite_sides(photo), pooling_sides())
+        for name, seconds in timed(sides, arguments.repeats).items()
     ]
     if arguments.heavy:
         rows += heavy_rows(photo, arguments.repeats)

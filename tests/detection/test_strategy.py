@@ -61,8 +61,8 @@ def assert_several_are_one(on_workers, tmp_path, assert_same_run):
     return check
 
 
-# Which of two proposals with all but the same score comes first hangs on rounding, and with it what
-# the second stage learns from: two runs on one device differ by as much.
+# Sums over shares round otherwise than those over a whole batch, and suppression may then keep
+# another of two proposals of all but the same score: the second stage is given more room.
 
 
 @pytest.mark.soak
