@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -45,6 +46,12 @@ MAX_SCANS = 50
 """The most scans that a progressive JPEG may have; ordinary ones have about ten."""
 
 _SOURCES = "a path, a file's bytes, an open file, a PIL image or a uint8 array"
+
+MAX_SEGMENTS = 10_000
+"""The most segments that a progressive JPEG may have; ordinary ones have some dozens."""
+
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+"""A JPEG file's markers, but for those that stand in coded data and have no length."""
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """TIFF's tags."""
@@ -315,10 +322,30 @@ def _from_pil(image: Image.Image, alpha, background, grey) -> tuple[np.ndarray, 
     return array.copy(), profile
 
 
+def count_scans(data: bytes) -> int:
+    """The scans of a JPEG file's first picture (ITU-T T.81, section B.1.1): what stands in its
+    other segments, and behind it, are none.
+
+    Raises:
+        OSError: it has more than `MAX_SEGMENTS` segments.
+    """
+    scans, place = 0, 2
+    for _ in range(MAX_SEGMENTS):
+        marker = _MARKER.search(data, place)
+        if marker is None:
+            return scans
+        place, kind = marker.end(), marker[0][1]
+        if kind == 0xD9:  # The end of the picture.
+            return scans
+        scans += kind == 0xDA
+        place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    raise OSError("it is in too many pieces")
+
+
 def _check_effort(image: Image.Image, source: bytes, name: str, max_pixels: int) -> None:
     """Refuses JPEGs of more than `MAX_SCANS` scans, and TIFFs of tiles beyond `max_pixels`."""
     if image.format in ("JPEG", "MPO") and "progressive" in image.info:
-        scans = source.count(b"\xff\xda")  # In coded data, 00 follows on FF.
+        scans = count_scans(source)
         if scans > MAX_SCANS:
             raise ImageError(f"{name}: a JPEG of {scans:,} scans, more than {MAX_SCANS}")
     elif image.format == "TIFF" and _TILE_WIDTH in image.tag_v2:

@@ -21,6 +21,9 @@ from nst.transfer import Stylization
 FRAMES = 100
 """An animation has at most so many frames, evenly spread over the steps."""
 
+LOOKAHEAD = 8
+"""Frames that the H.264 encoder holds back to plan ahead; its usual 40 take much memory."""
+
 GIF_SIDE, MP4_SIDE = 720, 1920
 """The longest side of an animation's frames, pixels."""
 
@@ -102,7 +105,8 @@ class _Mp4:
     def __init__(self, file: Path, size: tuple[int, int], rate: int):
         self.rate, self.last = rate, None
         self.container = av.open(str(file), "w", format="mp4")
-        self.stream = self.container.add_stream("h264", rate=rate)
+        options = {"rc-lookahead": str(LOOKAHEAD)}
+        self.stream = self.container.add_stream("h264", rate=rate, options=options)
         self.stream.height, self.stream.width = size
         self.stream.pix_fmt = "yuv420p"
 

@@ -259,3 +259,26 @@ def test_pillows_warnings_are_passed_over_in_all_threads_and_filters_stay():
     assert list(warnings.filters) == before
     with pytest.raises(UserWarning, match="odd"):
         warn("PIL.Image")
+
+
+def test_scans_are_those_of_the_picture_alone(photo):
+    """Not what looks like one in a profile, in EXIF data, or behind the picture."""
+    options = {
+        "progressive": True,
+        "icc_profile": b"\xff\xda" * 40,
+        "exif": b"Exif\0\0" + b"\xff\xda" * 40,
+    }
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "JPEG", **options)
+    data = file.getvalue() + b"\xff\xda" * 60
+    assert images.count_scans(data) == 10
+    assert load_image(data).shape == photo.shape
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "JPEG", quality=100)
+    assert images.count_scans(file.getvalue()) == 1
+
+
+def test_segments_of_a_progressive_jpeg_are_bounded(monkeypatch):
+    data = encode(WIDE, "JPEG", progressive=True)
+    monkeypatch.setattr(images, "MAX_SEGMENTS", 3)
+    assert "it is in too many pieces" in refusal(load_image, data)
