@@ -22,7 +22,7 @@ class DataConfig:
     data: tuple[str, ...] = ("data",)
     """A folder in Pascal VOC's form (as labelImg writes it), in COCO's, or with images/ and masks/;
     a COCO JSON file; or a set that tensorflow-datasets has prepared: voc/2007, coco/2017. Of
-    several, all pictures are taken."""
+    several, all pictures and all classes are taken."""
     format: Literal["auto", "voc", "coco"] = "auto"
     """Of the annotations; found out, if left out."""
     split: str | None = None
@@ -61,6 +61,8 @@ class DataConfig:
         if not self.data:
             raise DataError("--data names no data set")
         dataset = join([self._read(source, split or self.split) for source in self.data])
+        if self.classes:
+            dataset = keep_classes(dataset, self.classes)
         if all(item.crowd.all() for item in dataset.items):
             raise DataError(
                 f"{dataset.name}: none of the {len(dataset)} pictures shows an object of the "
@@ -78,8 +80,7 @@ class DataConfig:
                 groups=self.group_names,
             )
         reader = {"auto": read_dataset, "voc": read_voc, "coco": read_coco}[self.format]
-        dataset = reader(source, split, strict=self.strict)
-        return keep_classes(dataset, self.classes) if self.classes else dataset
+        return reader(source, split, strict=self.strict)
 
 
 def common_classes(

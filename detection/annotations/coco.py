@@ -67,7 +67,7 @@ def read_coco(
             founds = []
             for annotation in numbered[key]:
                 what = f"picture {_shown(record)}, {_named(annotation, categories)}"
-                with collector.guard(file.name, what):
+                with collector.costs_picture(what):
                     founds.append(_found(what, annotation, categories))
             collector.add(file.name, record["file_name"], path, size, founds)
     return collector.dataset()

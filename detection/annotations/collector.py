@@ -1,7 +1,8 @@
 """Checks of what the readers find: what is wrong is named by file and object.
 
-An object at fault is left out, and so is a picture that is missing or of another size than the
-annotations say; `strict` makes either an error.
+A picture is left out if it is missing, if it is of another size than the annotations say, or if
+the box of one of its objects cannot be had: without that object it would teach and measure that
+nothing is there. `strict` makes either an error.
 """
 
 from __future__ import annotations
@@ -25,7 +26,16 @@ ALLOWED_OUTSIDE = 1.0
 
 class FaultError(Exception):
     """What is wrong with one picture's annotations, or with one object; `Collector.guard` keeps
-    it as a `Fault`."""
+    it as a `Fault`.
+
+    Args:
+        reason: what is wrong.
+        what: the object, where it is one that costs its picture.
+    """
+
+    def __init__(self, reason: str, what: str = ""):
+        super().__init__(reason)
+        self.what = what
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +68,20 @@ class Collector:
         try:
             yield
         except FaultError as error:
-            self.faults.append(Fault(plain(file, 300), what, plain(str(error), 300)))
+            reason = plain(str(error), 300)
+            if error.what:
+                reason += "; its picture is left out"
+            self.faults.append(Fault(plain(file, 300), error.what or what, reason))
             if self.strict:
                 raise DataError(f"{self.name}: {self.faults[-1]}") from None
+
+    @contextlib.contextmanager
+    def costs_picture(self, what: str) -> Iterator[None]:
+        """Lets a fault of the object `what` reach the guard of its picture."""
+        try:
+            yield
+        except FaultError as error:
+            raise FaultError(str(error), error.what or what) from None
 
     def add(
         self,
@@ -70,7 +91,11 @@ class Collector:
         size: tuple[int, int],
         founds: Iterable[Found],
     ) -> None:
-        """Adds a picture with those of its objects that are without fault."""
+        """Adds a picture with its objects; those of other classes are faults and left out.
+
+        Raises:
+            FaultError: the box of an object cannot be had.
+        """
         kept, boxes = [], []
         for found in founds:
             with self.guard(file, found.what):
@@ -78,8 +103,10 @@ class Collector:
                     near = difflib.get_close_matches(found.label, self.classes, n=1)
                     hint = f"; is it {near[0]!r}?" if near else ""
                     raise FaultError(f"{plain(found.label)!r} is none of the classes{hint}")
-                boxes.append(checked_box(found.box, size))
                 kept.append(found)
+        for found in kept:
+            with self.costs_picture(found.what):
+                boxes.append(checked_box(found.box, size))
         item = Annotated(
             name=name,
             image=image,

@@ -87,21 +87,19 @@ def keep_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 
 
 def join(datasets: Sequence[Dataset]) -> Dataset:
-    """Data sets of the same classes as one.
-
-    Raises:
-        DataError: their classes differ.
-    """
-    first = datasets[0]
-    for other in datasets[1:]:
-        if other.classes != first.classes:
-            raise DataError(
-                f"{first.name} has the classes {', '.join(first.classes)}, and {other.name} "
-                f"{', '.join(other.classes)}: name those of interest"
-            )
+    """Makes one data set of several; its classes are those of all, in the order of the first."""
+    classes = tuple(dict.fromkeys(name for dataset in datasets for name in dataset.classes))
     return Dataset(
         " + ".join(dataset.name for dataset in datasets),
-        first.classes,
-        tuple(item for dataset in datasets for item in dataset.items),
+        classes,
+        tuple(item for dataset in datasets for item in _relabelled(dataset, classes)),
         tuple(fault for dataset in datasets for fault in dataset.faults),
     )
+
+
+def _relabelled(dataset: Dataset, classes: tuple[str, ...]) -> tuple[Annotated, ...]:
+    """Returns the pictures with labels that are places in `classes`."""
+    if dataset.classes == classes[: len(dataset.classes)]:
+        return dataset.items
+    places = np.asarray([classes.index(name) for name in dataset.classes], np.int64)
+    return tuple(dataclasses.replace(item, labels=places[item.labels]) for item in dataset.items)

@@ -52,7 +52,7 @@ def read_prepared(
             for i, (y1, x1, y2, x2) in enumerate(np.asarray(objects["bbox"], np.float64)):
                 label = names[int(objects["label"][i])]
                 box = (x1 * width, y1 * height, x2 * width, y2 * height)
-                with collector.guard(file, described(i + 1, label)):
+                with collector.costs_picture(described(i + 1, label)):
                     found = Found(
                         what=described(i + 1, label),
                         label=label,

@@ -84,7 +84,7 @@ def read_voc(
                 agree(size, page.size)
             founds = []
             for number, (label, element) in enumerate(page.objects, 1):
-                with collector.guard(xml, described(number, label)):
+                with collector.costs_picture(described(number, label)):
                     founds.append(_found(described(number, label), label, element))
             collector.add(xml, picture.name, picture, size, founds)
     return collector.dataset()

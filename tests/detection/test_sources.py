@@ -75,8 +75,10 @@ def test_several_sets_are_one(shapes, coco, masks):
     assert found.name == "shapes + coco all + masks"
     assert len(found) == 7 + 1 + 2
     assert found.classes == ("disc",)
-    with pytest.raises(DataError, match=r"the classes disc, square, and .* disc: name those of in"):
-        config("--data", shapes, coco).read()
+    wanted = config("--data", coco, shapes, "--classes", "square", "disc").read()
+    assert wanted.classes == ("square", "disc"), "though one of them has no squares"
+    assert wanted.items[0].labels.tolist() == [1]
+    assert config("--data", coco, shapes).read().classes == ("disc", "square")
 
 
 def test_the_split_is_that_of_the_settings_or_another(shapes, tmp_path):
