@@ -201,6 +201,34 @@ def test_batches_change_nothing_and_bound_what_is_read(files, monkeypatch, photo
         np.testing.assert_allclose(found, expected.probabilities, atol=1e-4)
 
 
+def test_a_picture_that_cannot_be_classified_fails_alone(files, monkeypatch, capsys):
+    """Though it is in a batch with others."""
+    real = module.classify_prepared
+
+    def fail_at_red(images, network, views):
+        if (images[:, 0, 0, 0] > images[:, 0, 0, 1:].max(axis=-1) + 99).any():
+            raise MemoryError
+        return real(images, network, views)
+
+    monkeypatch.setattr(module, "classify_prepared", fail_at_red)
+    assert run(files, "--csv") == 1
+    said = capsys.readouterr().err
+    log = files / "out" / "faults.log"
+    line = f"error: {files}/all/red.png: failed unexpectedly: MemoryError (traceback in {log})"
+    assert line in said.splitlines()
+    assert [row["answer"] for row in table(files)] == ["bird", "automobile"]
+
+
+def test_a_second_run_answers_from_records_and_shows_the_same_sheet(files, monkeypatch, capsys):
+    assert run(files, "--csv", "--json") == 0
+    answers, sheet = records(capsys), load_image(files / "out" / "contact_sheet.png")
+    monkeypatch.setattr(module, "classify_prepared", lambda *_: pytest.fail("classified again"))
+    assert run(files, "--csv", "--json") == 0
+    assert records(capsys) == answers
+    assert (load_image(files / "out" / "contact_sheet.png") == sheet).all()
+    assert len(table(files)) == 3
+
+
 @pytest.mark.parametrize(("sheet", "columns"), [(1, 1), (4, 2), (48, 3)])
 def test_sheet_shows_the_first_pictures(files, sheet, columns):
     """Those that can be read: a broken one first takes no place."""
