@@ -14,6 +14,9 @@ from atelier.errors import ImageError, SettingsError
 from atelier.files import files_below, read_bounded, reason
 from atelier.images import READABLE, file_bound
 
+KINDS = 5
+"""Of so many kinds of files that are passed over, the commonest, the numbers are told."""
+
 MAX_LIST = 1 << 30
 """Bytes of a list of files: ten million paths."""
 
@@ -57,10 +60,11 @@ def find_inputs(
         if given == "-":
             inputs.append(Input("standard input", _standard_input(), Path("stdin.png")))
         elif path.is_dir():
-            files = _walk(path, suffixes, places)
+            files, others = _walk(path, suffixes, places)
             # `photos/*` names the folder for results, too.
             if not files and not (len(paths) > 1 and _is_below(path, places)):
-                raise ImageError(f"{path}: no pictures in this folder")
+                told = f" ({others})" if others else ""
+                raise ImageError(f"{path}: no pictures in this folder{told}")
             inputs += [Input(str(file), file, file.relative_to(path)) for file in files]
         elif path.suffix.lower() == ".txt":
             inputs += read_list(path)
@@ -71,8 +75,9 @@ def find_inputs(
     return inputs
 
 
-def _walk(top: Path, suffixes: Sequence[str], places: set[str]) -> list[Path]:
-    """The files below a folder that are inputs, and folders that cannot be listed, sorted."""
+def _walk(top: Path, suffixes: Sequence[str], places: set[str]) -> tuple[list[Path], str]:
+    """The files below a folder that are inputs, and folders that cannot be listed, sorted; and what
+    there is to say of other files."""
     unread: list[OSError] = []
     left_out, known = [], _known_above(top)
 
@@ -85,17 +90,20 @@ def _walk(top: Path, suffixes: Sequence[str], places: set[str]) -> list[Path]:
         known.update(records.results_known_in(folder))
         return False
 
-    found = [
+    everything = [
         file
         for file in files_below(top, on_error=unread.append, skip=skip)
-        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+        if not file.name.startswith(".")
     ]
-    files = [
-        file
-        for file in found
-        if os.path.abspath(file) not in known and os.path.realpath(file) not in places
-    ]
+    found = [file for file in everything if _is_wanted(file, suffixes)]
+
+    def is_result(file: Path) -> bool:
+        return os.path.abspath(file) in known or os.path.realpath(file) in places
+
+    files = [file for file in found if not is_result(file)]
     results = len(found) - len(files)
+    others = set(everything) - set(found)
+    told = _passed_over([file for file in others if not is_result(file)])
     # A folder that cannot be listed is an input like the others: one that fails, by name.
     files += [Path(error.filename) for error in unread]
     if top in files:
@@ -109,7 +117,37 @@ def _walk(top: Path, suffixes: Sequence[str], places: set[str]) -> list[Path]:
             else f"{results:,} results of earlier runs are"
         )
         cli.say(f"{top}: {what} left out")
-    return sorted(files)
+    if told and files:
+        cli.say(f"{top}: {told}")
+    return sorted(files), told
+
+
+def _is_wanted(file: Path, suffixes: Sequence[str]) -> bool:
+    kind = file.suffix.lower()
+    return kind in suffixes and (kind != ".ts" or _is_transport_stream(file))
+
+
+def _passed_over(files: Sequence[Path]) -> str:
+    """Says how many files are passed over, and of which kinds; empty if there are none."""
+    if not files:
+        return ""
+    kinds = collections.Counter(file.suffix.lower() for file in files)
+    common = kinds.most_common(KINDS)
+    told = [f"{count:,} {kind or 'without a suffix'}" for kind, count in common]
+    if rest := len(files) - sum(count for _, count in common):
+        told.append(f"{rest:,} of other kinds")
+    count = "1 other file is" if len(files) == 1 else f"{len(files):,} other files are"
+    return f"{count} passed over: {', '.join(told)}"
+
+
+def _is_transport_stream(file: Path) -> bool:
+    """Whether a .ts file may be a video: TypeScript has this suffix, too, and no file of it begins
+    with the letter that each packet of MPEG-TS begins with (ISO/IEC 13818-1, 2.4.3.2)."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(189)[::188] == b"GG"
+    except OSError:
+        return True  # It fails by name.
 
 
 def _known_above(folder: Path) -> set[str]:

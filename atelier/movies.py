@@ -18,13 +18,19 @@ from atelier.files import atomic_path
 from atelier.progress import OnStep, Step
 from atelier.tracks import Track, TrackWriter, is_cover, plan_tracks, timecode
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
-"""The suffixes by which videos are found."""
+VIDEOS = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".f4v"),  # "mov"
+    *(".mkv", ".webm", ".avi", ".divx", ".flv", ".wmv", ".asf", ".ogv", ".nut", ".ivf", ".dv"),
+    *(".ts", ".mts", ".m2ts", ".m2t"),  # "mpegts"
+    *(".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".mod"),  # "mpeg"
+    *(".m1v", ".m2v", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpg", ".mjpeg"),  # no container
+)
+"""The suffixes by which videos are found: those of the formats of `DEMUXERS`."""
 
 WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """The formats, by suffix, that hold H.264 and the sound of most other files."""
 
-_SUFFIXES = {".m4v": ".m4v", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".mkv"}
+_SUFFIXES = {".m4v": ".m4v", ".mov": ".mov", ".qt": ".mov", ".mkv": ".mkv", ".webm": ".mkv"}
 """For a video of each suffix, that of what is made of it, if it is not .mp4."""
 
 MAX_FRAME_PIXELS = 8192 * 4320

@@ -13,6 +13,7 @@ from atelier.errors import ImageError, SettingsError
 from atelier.images import load_image, save_image
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.ledger import Ledger
+from atelier.movies import VIDEOS
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -54,11 +55,43 @@ def test_other_kinds_of_files_can_be_looked_for(tmp_path):
     assert [str(item.relative) for item in found] == ["b.MP4", "c.txt"]
 
 
-@pytest.mark.parametrize("content", [[], ["notes.txt"], [".hidden.png"]])
-def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([], ""),
+        (["notes.txt"], r" \(1 other file is passed over: 1 \.txt\)"),
+        ([".hidden.png"], ""),
+    ],
+)
+def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content, told):
     touch(tmp_path, *content)
-    with pytest.raises(ImageError, match=f"^{tmp_path}: no pictures in this folder$"):
+    with pytest.raises(ImageError, match=f"^{tmp_path}: no pictures in this folder{told}$"):
         find_inputs([tmp_path])
+
+
+def test_other_files_of_a_folder_are_counted_by_kind(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(inputs, "KINDS", 2)
+    touch(
+        tmp_path, "a.png", "1.txt", "b/2.TXT", "3.txt", "4.json", "b/5.json", "Makefile", ".x.txt"
+    )
+    assert len(find_inputs([tmp_path])) == 1
+    told = "6 other files are passed over: 3 .txt, 2 .json, 1 of other kinds"
+    assert capsys.readouterr().err == f"{tmp_path}: {told}\n"
+
+
+def test_folders_give_videos_of_every_suffix_in_any_case(tmp_path):
+    names = ["a.mts", "b.M2TS", "c.MPG", "d.mpeg", "e.3gp", "f.wmv", "g.flv", "h.ogv", "i.VOB"]
+    touch(tmp_path, *names)
+    assert [str(item.relative) for item in find_inputs([tmp_path], VIDEOS)] == names
+
+
+def test_transport_streams_are_videos_and_typescript_is_not(tmp_path, capsys):
+    packet = b"G" + bytes(187)
+    (tmp_path / "a.ts").write_bytes(2 * packet)
+    (tmp_path / "b.ts").write_text("export const a = 1;\n" * 20)
+    (item,) = find_inputs([tmp_path], VIDEOS)
+    assert str(item.relative) == "a.ts"
+    assert "1 other file is passed over: 1 .ts" in capsys.readouterr().err
 
 
 def listed(folder: Path, *lines: str, end="\n") -> list[Input]:
