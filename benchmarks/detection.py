@@ -29,12 +29,13 @@ from atelier.errors import SettingsError
 from atelier.images import load_image, resize, sample
 from atelier.resnet import fill
 from atelier.runs import machine
-from detection import data, roi, shapes
-from detection.architectures import ARCHITECTURES
-from detection.faster_rcnn import FasterRCNN
+from detection.network import roi
+from detection.network.architectures import ARCHITECTURES
+from detection.network.faster_rcnn import FasterRCNN
+from detection.network.torchvision_weights import CATEGORIES, torchvision_slots
+from detection.network.transform import prepare
 from detection.predict import Detector
-from detection.torchvision_weights import CATEGORIES, torchvision_slots
-from detection.transform import prepare
+from detection.training import data, shapes
 
 
 @dataclasses.dataclass(frozen=True)

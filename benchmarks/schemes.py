@@ -20,10 +20,10 @@ import atelier  # noqa: F401 - first, as it holds back TensorFlow's greeting
 from atelier import cli
 from atelier.errors import SettingsError
 from benchmarks.detection import taught
-from detection import shapes
-from detection.architectures import LITE, resized
-from detection.faster_rcnn import PROPOSING, FasterRCNN
-from detection.schemes import STAGES
+from detection.network.architectures import LITE, resized
+from detection.network.faster_rcnn import PROPOSING, FasterRCNN
+from detection.training import shapes
+from detection.training.schemes import STAGES
 
 JOINT = "joint"
 

@@ -15,11 +15,11 @@ from atelier.progress import Step
 from detection import predict
 from detection.annotations import Dataset, plain
 from detection.config import DetectConfig
-from detection.curves import confusion, draw_confusion, draw_curves, precision_recall
 from detection.detections import Detections
-from detection.metrics import evaluate, table
+from detection.measures.curves import confusion, draw_confusion, draw_curves, precision_recall
+from detection.measures.metrics import evaluate, table
+from detection.measures.shares import at_threshold
 from detection.predict import Detector
-from detection.shares import at_threshold
 from detection.sources import DataConfig, common_classes, report_faults
 
 

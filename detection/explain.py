@@ -23,7 +23,7 @@ from atelier.failures import for_each
 from atelier.files import refuse_existing
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.inputs import Input, find_inputs, output_paths
-from detection.anchors import base_anchors
+from detection.network.anchors import base_anchors
 from detection.receptive import ReceptiveField, receptive_field, receptive_fields
 
 EXAMPLE = "astronaut.png"

@@ -44,17 +44,17 @@ from atelier.images import load_image, sample
 from atelier.runtimes import exported_path, open_litert, open_onnx
 from detection import predict
 from detection.annotations import Dataset
-from detection.boxes import iou
 from detection.config import DetectConfig
 from detection.detections import Detections
 from detection.evaluate import search
 from detection.fixed import Fixed, Size, check_size, default_size
 from detection.litert import to_litert
-from detection.metrics import evaluate
+from detection.measures.metrics import evaluate
+from detection.network.boxes import iou
+from detection.network.transform import normalize, resize
 from detection.onnx_graph import to_onnx
 from detection.predict import Detector
 from detection.sources import DataConfig, common_classes, report_faults
-from detection.transform import normalize, resize
 
 __all__ = ["Exported", "Fidelity", "compare", "export", "main", "to_litert", "to_onnx"]
 

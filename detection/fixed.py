@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 
 from atelier.errors import SettingsError
-from detection.anchors import pyramid_anchors
-from detection.architectures import Architecture
-from detection.faster_rcnn import FasterRCNN
-from detection.transform import fitted_size, normalize
+from detection.network.anchors import pyramid_anchors
+from detection.network.architectures import Architecture
+from detection.network.faster_rcnn import FasterRCNN
+from detection.network.transform import fitted_size, normalize
 
 Size = tuple[int, int]
 

@@ -23,11 +23,11 @@ import tensorflow as tf
 
 from atelier.errors import SettingsError
 from atelier.runtimes import write_litert
-from detection import boxes as box_ops
-from detection.faster_rcnn import SMALLEST, FasterRCNN
 from detection.fixed import Fixed, Size
-from detection.nms import float_threshold
-from detection.roi import bilinear, samples_along
+from detection.network import boxes as box_ops
+from detection.network.faster_rcnn import SMALLEST, FasterRCNN
+from detection.network.nms import float_threshold
+from detection.network.roi import bilinear, samples_along
 
 Kind = Literal["float32", "float16", "int8"]
 

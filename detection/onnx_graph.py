@@ -16,11 +16,11 @@ from keras import layers
 
 from atelier.onnx_graph import OnnxGraph
 from atelier.vgg import PaddedConv2D
-from detection.boxes import MAX_LOG_SCALE
-from detection.faster_rcnn import SMALLEST, FasterRCNN
 from detection.fixed import Fixed, Size
-from detection.nms import float_threshold
-from detection.resnet import NearestLike
+from detection.network.boxes import MAX_LOG_SCALE
+from detection.network.faster_rcnn import SMALLEST, FasterRCNN
+from detection.network.nms import float_threshold
+from detection.network.resnet import NearestLike
 
 
 def to_onnx(

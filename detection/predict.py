@@ -16,11 +16,11 @@ from atelier.runs import load_run
 from atelier.weights import card as read_card
 from atelier.weights import load_embedded
 from detection.annotations import Dataset, plain
-from detection.architectures import ARCHITECTURES, resized
 from detection.config import DetectConfig
 from detection.detections import Detections
-from detection.faster_rcnn import FasterRCNN
-from detection.transform import prepare, restore
+from detection.network.architectures import ARCHITECTURES, resized
+from detection.network.faster_rcnn import FasterRCNN
+from detection.network.transform import prepare, restore
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of embedded weights and their cards."""
@@ -191,7 +191,7 @@ def _load(name: str, weights: Path | None, state: tuple[int, ...] | None) -> Det
     if name in EMBEDDED:
         return embedded(name)
     if name in TORCHVISION:
-        from detection.torchvision_weights import load_torchvision
+        from detection.network.torchvision_weights import load_torchvision
 
         return Detector(*load_torchvision(name, weights))
     if Path(name).is_dir():

@@ -17,21 +17,21 @@ from atelier.errors import SettingsError
 from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
-from detection import data
 from detection.annotations import Dataset, join, read_backgrounds
-from detection.architectures import ARCHITECTURES, Backbone, resized
-from detection.backbones import load_vgg19_lite
 from detection.config import DetectConfig
-from detection.faster_rcnn import PARTS, PROPOSING, FasterRCNN, Scheme
-from detection.held_back import hold_back, photos_held_back, trained_on, without
-from detection.imagenet import load_vgg16
-from detection.metrics import evaluate
-from detection.paste import CutOut, photo_files, read_cut_outs
+from detection.measures.metrics import evaluate
+from detection.network.architectures import ARCHITECTURES, Backbone, resized
+from detection.network.backbones import load_vgg19_lite
+from detection.network.faster_rcnn import PARTS, PROPOSING, FasterRCNN, Scheme
+from detection.network.imagenet import load_vgg16
+from detection.network.torchvision_weights import load_torchvision_into
 from detection.predict import Detector, load_detector
-from detection.schemes import STAGES, Alternation, WarmCosine
 from detection.sources import DataConfig, report_faults
-from detection.torchvision_weights import load_torchvision_into
-from detection.validation import Validation
+from detection.training import data
+from detection.training.held_back import hold_back, photos_held_back, trained_on, without
+from detection.training.paste import CutOut, photo_files, read_cut_outs
+from detection.training.schemes import STAGES, Alternation, WarmCosine
+from detection.training.validation import Validation
 
 
 @dataclasses.dataclass(frozen=True)

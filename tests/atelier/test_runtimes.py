@@ -11,10 +11,8 @@ from atelier.errors import SettingsError
 from atelier.runtimes import (
     exported_path,
     litert_function,
-    missing,
     open_litert,
     open_onnx,
-    require,
     write_litert,
 )
 
@@ -80,14 +78,6 @@ def test_onnx_runtime_that_is_missing_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SettingsError, match=r"onnxruntime is missing.*\[export\].*--no-check"):
         open_onnx(tmp_path / "x.onnx")
-
-
-def test_require_names_what_is_missing_and_how_it_is_installed():
-    require([])
-    require([("numpy", "export"), ("keras", "hls")])
-    with pytest.raises(SettingsError, match=r"no_such_package is missing.*atelier-vision\[hls\]"):
-        require([("numpy", "export"), ("no_such_package", "hls")])
-    assert missing("onnx") == "onnx is missing: pip install 'atelier-vision[export]'"
 
 
 def test_litert_file_of_a_keras_model_names_its_tensors(tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from atelier.images import save_image
-from detection.architectures import ARCHITECTURES, LITE
 from detection.config import DetectConfig
+from detection.network.architectures import ARCHITECTURES, LITE
 from detection.predict import Detector, load_detector
 from detection.train import TrainConfig, train
 

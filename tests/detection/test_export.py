@@ -14,18 +14,19 @@ import tensorflow as tf
 from atelier.errors import OutputError, SettingsError
 from atelier.images import load_image, resize, sample
 from atelier.runtimes import open_litert, write_litert
-from detection import export, faster_rcnn, litert, predict, roi
+from detection import export, litert, predict
 from detection.annotations.voc import read_voc
-from detection.architectures import LITE, RESNET50_FPN, RESNET50_FPN_V2, VGG16
-from detection.backbones import load_vgg19_lite
 from detection.detections import Detections
 from detection.export import Exported, compare, difference, fit, keras_detections, main
-from detection.faster_rcnn import FasterRCNN
 from detection.fixed import Fixed, default_size
-from detection.nms import nms
+from detection.network import faster_rcnn, roi
+from detection.network.architectures import LITE, RESNET50_FPN, RESNET50_FPN_V2, VGG16
+from detection.network.backbones import load_vgg19_lite
+from detection.network.faster_rcnn import FasterRCNN
+from detection.network.nms import nms
+from detection.network.resnet import resnet50_fpn
+from detection.network.transform import normalize
 from detection.predict import Detector
-from detection.resnet import resnet50_fpn
-from detection.transform import normalize
 
 FEW = {"pre_nms": (100, 64), "post_nms": (100, 32), "detections": 20}
 SIZE = (192, 320)

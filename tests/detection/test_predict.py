@@ -11,10 +11,11 @@ import tensorflow as tf
 from atelier.errors import ImageError, SettingsError, WeightsError
 from atelier.images import load_image, sample
 from atelier.runs import RunFolder
-from detection import boxes, predict
+from detection import predict
 from detection.annotations import read_dataset
 from detection.config import DetectConfig
 from detection.detections import Detections
+from detection.network import boxes
 from detection.predict import Detector, check_classes, detect, load_detector
 
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import detection.train as module
-from detection import losses
-from detection.sampler import sample
+from detection.network import losses
+from detection.network.sampler import sample
 
 STRATEGIES = {
     "mirrored": ("--strategy", "mirrored", "--devices", "2"),

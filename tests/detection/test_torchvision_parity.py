@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from atelier.resnet import fill
-from detection.architectures import ARCHITECTURES
-from detection.faster_rcnn import FasterRCNN
+from detection.network.architectures import ARCHITECTURES
+from detection.network.faster_rcnn import FasterRCNN
+from detection.network.torchvision_weights import CATEGORIES, torchvision_slots
+from detection.network.transform import prepare
 from detection.predict import Detector
-from detection.torchvision_weights import CATEGORIES, torchvision_slots
-from detection.transform import prepare
 
 HERE = Path(__file__).parent
 REFERENCE = runpy.run_path(str(HERE / "make_torchvision_network.py"))

@@ -15,14 +15,14 @@ from atelier import cli
 from atelier.errors import DataError, SettingsError
 from atelier.features import vgg19_lite
 from atelier.images import load_image, save_image
-from detection import data
 from detection.annotations import read_dataset
 from detection.detections import Detections
-from detection.faster_rcnn import LOSSES, PARTS, FasterRCNN
-from detection.metrics import evaluate
+from detection.measures.metrics import evaluate
+from detection.network.faster_rcnn import LOSSES, PARTS, FasterRCNN
 from detection.predict import Detector
-from detection.schemes import STAGES, WarmCosine
 from detection.train import TrainConfig, main, read_data, train, trainee
+from detection.training import data
+from detection.training.schemes import STAGES, WarmCosine
 
 
 def rows(folder) -> list[dict]:

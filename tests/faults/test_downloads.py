@@ -11,7 +11,7 @@ import pytest
 from atelier import features
 from atelier.errors import WeightsError
 from cartoon import deeplab_weights
-from detection import imagenet, torchvision_weights
+from detection.network import imagenet, torchvision_weights
 
 # Keras leaves the connections of failed downloads open.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

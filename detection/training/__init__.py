@@ -1,0 +1,1 @@
+"""Training: pictures and their augmentation, schemes, and the measures beside it."""

@@ -1,0 +1,14 @@
+"""Packages that are missing are named with the extra that brings them."""
+
+import pytest
+
+from atelier.errors import SettingsError
+from atelier.extras import missing, require
+
+
+def test_require_names_what_is_missing_and_how_it_is_installed():
+    require([])
+    require([("numpy", "export"), ("keras", "hls")])
+    with pytest.raises(SettingsError, match=r"no_such_package is missing.*atelier-vision\[hls\]"):
+        require([("numpy", "export"), ("no_such_package", "hls")])
+    assert missing("onnx") == "onnx is missing: pip install 'atelier-vision[export]'"
