@@ -32,6 +32,9 @@ class DataConfig:
     groups: Path | None = None
     """Of data with masks, a text file with the names, one a line, of photos whose masks show
     several objects as one: they are neither taught nor asked for."""
+    exif: Literal["auto", "shown", "stored"] = "auto"
+    """Whether boxes on pictures turned by EXIF are of the picture as shown or of its pixels as
+    stored; auto takes what keeps every box inside its picture, or else shown."""
     strict: bool = False
     """Stop at the first fault in the annotations; else what is at fault is named and left out."""
 
@@ -80,7 +83,8 @@ class DataConfig:
                 groups=self.group_names,
             )
         reader = {"auto": read_dataset, "voc": read_voc, "coco": read_coco}[self.format]
-        return reader(source, split, strict=self.strict)
+        exif = None if self.exif == "auto" else self.exif
+        return reader(source, split, strict=self.strict, exif=exif)
 
 
 def common_classes(
@@ -119,6 +123,9 @@ def _named(classes: Sequence[str]) -> str:
 
 
 def report_faults(dataset: Dataset) -> None:
-    """A line on standard error for each fault in a data set's annotations."""
+    """Says on standard error what was mended in a data set's annotations, a line a kind, and what
+    was left out, a line a fault."""
+    for note in dataset.notes:
+        cli.say(f"note: {note}")
     for fault in dataset.faults:
         cli.say(f"left out: {fault}")

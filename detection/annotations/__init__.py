@@ -5,16 +5,16 @@ Annotation files are of unknown origin. They may not lead out of their folder, b
 bounds, or make the reader do anything but read.
 """
 
-from detection.annotations.collector import FaultError
-from detection.annotations.dataset import Annotated, Dataset, Fault, join, keep_classes
+from detection.annotations.dataset import Annotated, Dataset, Fault, Note, join, keep_classes
 from detection.annotations.read import read_backgrounds, read_dataset
-from detection.annotations.text import plain
+from detection.annotations.text import FaultError, plain
 
 __all__ = [
     "Annotated",
     "Dataset",
     "Fault",
     "FaultError",
+    "Note",
     "join",
     "keep_classes",
     "plain",

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atelier.errors import DataError
-from detection.annotations.collector import Collector, FaultError, Found
+from detection.annotations.collector import Collector, Found
 from detection.annotations.dataset import Dataset
-from detection.annotations.places import agree, inside, picture_size, read_bounded
-from detection.annotations.text import described, plain
+from detection.annotations.places import inside, picture_frame, read_bounded
+from detection.annotations.sizes import Reading
+from detection.annotations.text import FaultError, described, plain
 
 JSON_BYTES = 600_000_000
 """Annotation files larger than this are refused; that of COCO's train2017 has 470 million."""
@@ -25,6 +26,7 @@ def read_coco(
     images: str | os.PathLike | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = False,
+    exif: Reading | None = None,
 ) -> Dataset:
     """Reads a data set in COCO's form.
 
@@ -35,6 +37,7 @@ def read_coco(
             set's folder, or the JSON file's own.
         classes: names and order; left out, the file's categories by their ids.
         strict: whether the first fault is an error.
+        exif: see `read_dataset`.
 
     Raises:
         DataError: no such file, not COCO's form, no picture without fault, or with `strict` a
@@ -50,7 +53,7 @@ def read_coco(
         raise DataError(f"{file}: {error}") from None
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
     name = f"{root.resolve().name} {_split_of(file)}"
-    collector = Collector(name, classes or categories.values(), strict)
+    collector = Collector(name, classes or categories.values(), strict, exif)
     pictures = _pictures(content, collector, file.name)
     numbered = {key: [] for key in pictures}
     for place, record in enumerate(content["annotations"]):
@@ -62,14 +65,15 @@ def read_coco(
     for key, record in pictures.items():
         with collector.guard(file.name, f"picture {_shown(record)}"):
             path = _picture(folders, record["file_name"])
-            size = picture_size(path)
-            agree(size, (_number(record, "height"), _number(record, "width")))
+            frame = picture_frame(path)
+            stated = (_number(record, "height"), _number(record, "width"))
             founds = []
             for annotation in numbered[key]:
                 what = f"picture {_shown(record)}, {_named(annotation, categories)}"
                 with collector.costs_picture(what):
                     founds.append(_found(what, annotation, categories))
-            collector.add(file.name, record["file_name"], path, size, founds)
+            what = f"picture {_shown(record)}"
+            collector.add(file.name, record["file_name"], path, frame, founds, stated, what)
     return collector.dataset()
 
 

@@ -46,16 +46,33 @@ class Fault:
         return f"{self.file}: {self.object + ': ' if self.object else ''}{self.reason}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What was mended in annotations, or taken for granted, said once for all; as text, one line.
+
+    `--strict` does not refuse it.
+    """
+
+    data: str
+    """The data set's name."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.data}: {self.text}"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Annotated pictures, and what was wrong with others."""
+    """Annotated pictures, what was mended, and what was wrong with others."""
 
     name: str
     classes: tuple[str, ...]
     """Without a background."""
     items: tuple[Annotated, ...]
     faults: tuple[Fault, ...] = ()
-    """What was left out or mended, in the order of reading."""
+    """What was left out, in the order of reading."""
+    notes: tuple[Note, ...] = ()
+    """What was mended or taken for granted."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -94,6 +111,7 @@ def join(datasets: Sequence[Dataset]) -> Dataset:
         classes,
         tuple(item for dataset in datasets for item in _relabelled(dataset, classes)),
         tuple(fault for dataset in datasets for fault in dataset.faults),
+        tuple(note for dataset in datasets for note in dataset.notes),
     )
 
 

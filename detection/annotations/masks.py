@@ -13,10 +13,11 @@ import numpy as np
 from atelier.errors import AtelierError, DataError
 from atelier.images import READABLE
 from atelier.masks import Labels, read_labels
-from detection.annotations.collector import Collector, FaultError, Found
+from detection.annotations.collector import Collector, Found
 from detection.annotations.dataset import Dataset
 from detection.annotations.places import picture_size
-from detection.annotations.text import described, plain
+from detection.annotations.sizes import Frame
+from detection.annotations.text import FaultError, described, plain
 
 FOLDERS = ("images", "masks")
 
@@ -81,7 +82,8 @@ def read_masks(
                 Found(described(number, label), label, box, crowd or ignored)
                 for number, (box, crowd) in enumerate(objects(labels), 1)
             ]
-            collector.add(f"masks/{masks[file.stem].name}", file.name, file, size, founds)
+            mask = f"masks/{masks[file.stem].name}"
+            collector.add(mask, file.name, file, Frame(size), founds)
     return collector.dataset()
 
 

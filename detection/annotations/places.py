@@ -9,8 +9,8 @@ from pathlib import Path, PureWindowsPath
 from atelier import files
 from atelier.image_files import open_image, orientation
 from atelier.images import MAX_PIXELS
-from detection.annotations.collector import FaultError
-from detection.annotations.text import plain
+from detection.annotations.sizes import Frame
+from detection.annotations.text import FaultError, plain
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -48,9 +48,9 @@ def read_bounded(path: Path, limit: int) -> bytes:
         raise FaultError(f"cannot be read ({getattr(error, 'strerror', error)})") from None
 
 
-def picture_size(file: Path | bytes) -> tuple[int, int]:
-    """Height and width as `load_image` will give them, from the head of the file alone;
-    of a PNG all of it is read.
+def picture_frame(file: Path | bytes) -> Frame:
+    """Returns a picture's size and EXIF turn, from the head of the file alone; of a PNG all of it
+    is read.
 
     Raises:
         FaultError: missing, no picture, or larger than `MAX_PIXELS`.
@@ -63,20 +63,19 @@ def picture_size(file: Path | bytes) -> tuple[int, int]:
             small = width * height <= MAX_PIXELS
             if small and image.format == "PNG":  # Its orientation may stand behind the pixels.
                 image.load()
-            turned = small and orientation(image) >= 5
+            turn = orientation(image) if small else 1
     except Exception as error:  # Damaged files raise a dozen kinds.
         reason = plain(" ".join(str(error).split())) or type(error).__name__
         raise FaultError(f"the picture cannot be read ({reason})") from None
     if not small:
         raise FaultError(f"the picture of {width}×{height} has more than {MAX_PIXELS:,} pixels")
-    return (width, height) if turned else (height, width)
+    return Frame((height, width), turn)
 
 
-def agree(size: tuple[int, int], stated: tuple[float, float]) -> None:
-    """Raises `FaultError` if a picture's size, (height, width), is not what was stated."""
-    if size != stated:
-        hint = ", perhaps before its EXIF rotation" if size == stated[::-1] else ""
-        raise FaultError(
-            f"the picture is {size[1]}×{size[0]}, but the annotations say "
-            f"{stated[1]:g}×{stated[0]:g}{hint}"
-        )
+def picture_size(file: Path | bytes) -> tuple[int, int]:
+    """Returns the height and width that `load_image` will give.
+
+    Raises:
+        FaultError: as `picture_frame`.
+    """
+    return picture_frame(file).shown

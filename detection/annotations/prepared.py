@@ -12,6 +12,7 @@ from atelier.errors import DataError
 from detection.annotations.collector import Collector, Found, from_voc
 from detection.annotations.dataset import Dataset
 from detection.annotations.places import picture_size
+from detection.annotations.sizes import Frame
 from detection.annotations.text import described
 
 PREPARED = ("voc/", "coco/")
@@ -62,7 +63,7 @@ def read_prepared(
                         difficult="is_difficult" in objects and bool(objects["is_difficult"][i]),
                     )
                     founds.append(found)
-            collector.add(file, file, encoded, (height, width), founds)
+            collector.add(file, file, encoded, Frame((height, width)), founds)
     return collector.dataset()
 
 

@@ -13,6 +13,7 @@ from detection.annotations.collector import Collector
 from detection.annotations.dataset import Dataset
 from detection.annotations.places import picture_size
 from detection.annotations.prepared import PREPARED, read_prepared
+from detection.annotations.sizes import Frame, Reading
 
 
 def read_dataset(
@@ -22,6 +23,7 @@ def read_dataset(
     images: str | os.PathLike | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = False,
+    exif: Reading | None = None,
 ) -> Dataset:
     """Reads a data set of any kind known here.
 
@@ -33,6 +35,9 @@ def read_dataset(
         classes: their names and order; left out, those that the annotations hold. An object of
             another class is a fault.
         strict: whether the first fault is an error.
+        exif: whether boxes on pictures that EXIF turns are of the picture as "shown" or of its
+            pixels as "stored"; left out, the reading that keeps every box of the set inside its
+            picture, or else "shown".
 
     Raises:
         DataError: nothing of the kind, a damaged file, no picture left, or with `strict` a fault.
@@ -40,7 +45,7 @@ def read_dataset(
     path = Path(source)
     if not path.exists() and str(source).startswith(PREPARED):
         return read_prepared(str(source), split or "train", classes=classes, strict=strict)
-    options = {"images": images, "classes": classes, "strict": strict}
+    options = {"images": images, "classes": classes, "strict": strict, "exif": exif}
     if path.suffix.lower() == ".json" or (path.is_dir() and coco.find_files(path)):
         return coco.read_coco(path, split, **options)
     if images is None and masks.is_masks(path):
@@ -60,5 +65,5 @@ def read_backgrounds(folder: str | os.PathLike, classes: Sequence[str]) -> Datas
     for file in sorted(Path(folder).iterdir()):
         if file.suffix.lower() in READABLE:
             with collector.guard(file.name):
-                collector.add(file.name, file.name, file, picture_size(file), ())
+                collector.add(file.name, file.name, file, Frame(picture_size(file)), ())
     return collector.dataset()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from atelier.errors import DataError
 from atelier.images import READABLE
-from detection.annotations.collector import Collector, FaultError, Found, from_voc
+from detection.annotations.collector import Collector, Found, from_voc
 from detection.annotations.dataset import Dataset
-from detection.annotations.places import agree, inside, picture_size, read_bounded
-from detection.annotations.text import described, plain
+from detection.annotations.places import inside, picture_frame, read_bounded
+from detection.annotations.sizes import Reading
+from detection.annotations.text import FaultError, described, plain
 
 XML_BYTES = 2_000_000
 """Annotation files larger than this are refused; those of VOC have some thousand bytes."""
@@ -30,6 +31,7 @@ def read_voc(
     images: str | os.PathLike | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = False,
+    exif: Reading | None = None,
 ) -> Dataset:
     """Reads a folder in VOC's form.
 
@@ -41,6 +43,7 @@ def read_voc(
         classes: names and order; left out, all names in all XML files, of other splits too,
             sorted, so that each split of a data set has the same.
         strict: whether the first fault is an error.
+        exif: see `read_dataset`.
 
     Raises:
         DataError: no such folder or split, no picture without fault, or with `strict` a fault.
@@ -68,7 +71,7 @@ def read_voc(
     if classes is None:
         pages = [page for page in parsed.values() if isinstance(page, _Page)]
         classes = sorted({name for page in pages for name, _ in page.objects if name})
-    collector = Collector(name, classes, strict)
+    collector = Collector(name, classes, strict, exif)
     for stem in stems:
         xml = files.get(stem, f"{stem}.xml")
         with collector.guard(xml):
@@ -76,17 +79,14 @@ def read_voc(
             if isinstance(page, FaultError):
                 raise page
             picture = _picture(pictures, page.file, stem)
-            size = picture_size(picture)
-            with collector.guard(xml):
-                if page.size is None:
-                    raise FaultError("no <size>; the picture's own is taken")
-            if page.size is not None:
-                agree(size, page.size)
+            frame = picture_frame(picture)
+            if page.size is None:
+                collector.notes.count("no size", xml)
             founds = []
             for number, (label, element) in enumerate(page.objects, 1):
                 with collector.costs_picture(described(number, label)):
                     founds.append(_found(described(number, label), label, element))
-            collector.add(xml, picture.name, picture, size, founds)
+            collector.add(xml, picture.name, picture, frame, founds, page.size)
     return collector.dataset()
 
 
