@@ -113,7 +113,7 @@ def photos(side: int, number: int) -> list[bytes]:
 
 
 async def ask(client: httpx.AsyncClient, endpoint: str, photo: bytes, seen: Seen) -> None:
-    """One request, from upload to download, as README's example of the REST interface has it."""
+    """One request, from upload to download, as docs/web.md shows it for the REST interface."""
     begin = time.perf_counter()
     answer = await client.post("/gradio_api/upload", files={"files": ("photo.jpg", photo)})
     answer.raise_for_status()

@@ -1,4 +1,8 @@
-"""People cut out of photos, and photos as cartoons: the report's K-histogram, and a calmer hand."""
+"""People cut out of photos, and photos as cartoons: the report's K-histogram, and a calmer hand.
+
+The report it reproduces: Chakraborty, "Cartoonify", Techno India University, 2021; see
+docs/sources.md#2-cartoon.
+"""
 
 from atelier.lazy import attach
 

@@ -25,9 +25,7 @@ class JudgeArguments:
     """Measure how well people are found, on photos with masks, side by side."""
 
     data: Path = Path("people")
-    """A folder with images/ and masks/, names alike, or with folders that hold such."""
-    images: Path | None = None
-    """The photos' folder, where it is not images/ beside masks/."""
+    """A folder with images/ and masks/, names alike."""
     teachers: Path | None = None
     """The folder with the teachers' .tflite files, to be measured beside."""
     run: Path | None = None
@@ -74,7 +72,7 @@ def segmenters(network: PersonNetwork, teachers: Path | None) -> dict[str, Segme
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(JudgeArguments, argv, prog="python -m cartoon.judge")
-    pairs = data.find_pairs(arguments.data, arguments.images, on_unread=cli.say)
+    pairs = data.find_pairs(arguments.data)
     if not arguments.all:
         _, pairs = data.split(pairs)
         if not pairs:

@@ -1,4 +1,8 @@
-"""What a photo shows: CIFAR-10 classifiers, the report's and a strong one."""
+"""What a photo shows: CIFAR-10 classifiers, the report's and a strong one.
+
+The report it reproduces: Thủy Ngọc Mai Thy and Nguyễn Thị Phương Thùy, "Image recognition with AI
+in Python" (in Vietnamese), Saigon University, 2024; see docs/sources.md#5-classification.
+"""
 
 from atelier.lazy import attach
 

@@ -1,4 +1,4 @@
-"""Makes README's pictures: `python docs/pictures.py` (some minutes)."""
+"""Makes the pictures of README and the pages: `python docs/pictures.py` (some minutes)."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Neural style transfer: a photo repainted in the style of a painting (Gatys et al. 2016)."""
+"""Neural style transfer: a photo repainted in the style of a painting (Gatys et al. 2016).
+
+The report it reproduces: Moskalenko and Kanukov, "A neural network that stylises images" (in
+Russian), HSE University, 2021; see docs/sources.md#1-style-transfer.
+"""
 
 from atelier.lazy import attach
 

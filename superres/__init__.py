@@ -1,4 +1,8 @@
-"""Super-resolution: pictures and videos enlarged by a 2,560-weight quantised CNN (Kim et al.)."""
+"""Super-resolution: pictures and videos enlarged by a 2,560-weight quantised CNN.
+
+The report it reproduces: Kim and Lee, "Quantized CNN-based Super-Resolution Method for Compressed
+Image Reconstruction" (in Korean), 2020; see docs/sources.md#4-super-resolution.
+"""
 
 from atelier.lazy import attach
 

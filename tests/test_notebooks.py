@@ -1,5 +1,5 @@
 """Every notebook runs from top to bottom in quick mode, and its stored output is its own: without
-errors, and with the numbers that README states."""
+errors, and with the numbers that the page of its task states."""
 
 import re
 from decimal import ROUND_HALF_UP, Decimal
@@ -21,7 +21,7 @@ SETS = (
 
 
 def in_table_1(name: str) -> tuple[str, str]:
-    """A network's row in the stored table, and in README's."""
+    """A network's row in the stored table, and in the page's."""
     stored = (
         rf"\| {name}-x2 \|(?: \d+ \|){{3}} (?P<set14>[\d.]+) \| (?P<set14_ssim>[\d.]+) \| "
         r"(?P<set5>[\d.]+) \| (?P<set5_ssim>[\d.]+) \|"
@@ -30,7 +30,7 @@ def in_table_1(name: str) -> tuple[str, str]:
 
 
 def of_scheme(stored: str, stated: str, epochs: int) -> tuple[str, str]:
-    """A training scheme's row in the stored table, and in README's."""
+    """A training scheme's row in the stored table, and in the page's."""
     return (
         rf"\n{stored} +{epochs} +(?P<ap>[\d.]+) +(?P<ap50>[\d.]+)",
         rf"\n\| {stated}[^|]* \| {epochs} \| (?P<ap>[\d.]+) \| (?P<ap50>[\d.]+) \|",
@@ -66,7 +66,8 @@ HEADLINES = {
         )
     ],
 }
-"""By notebook: where numbers stand in its stored output, and where README states them."""
+"""By notebook: where numbers stand in its stored output, and where the page of the same name in
+docs/ states them."""
 
 
 def stored_text(notebook) -> str:
@@ -79,10 +80,10 @@ def stored_text(notebook) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", "\n".join(texts))
 
 
-def assert_stated(stored: str, readme: str, patterns: tuple[str, str]) -> None:
-    """README states the stored numbers, rounded to as many digits as it gives."""
+def assert_stated(stored: str, page: str, patterns: tuple[str, str]) -> None:
+    """The page states the stored numbers, rounded to as many digits as it gives."""
     numbers = []
-    for text, pattern in zip((stored, readme), patterns, strict=True):
+    for text, pattern in zip((stored, page), patterns, strict=True):
         found = re.search(pattern, text, re.DOTALL)
         assert found, f"no line like {pattern}"
         numbers.append({k: v.replace(",", "") for k, v in found.groupdict().items()})
@@ -125,11 +126,11 @@ def test_is_stored_executed_without_errors(path):
 
 
 @pytest.mark.parametrize("name", HEADLINES)
-def test_stored_numbers_are_those_that_readme_states(name):
+def test_stored_numbers_are_those_that_the_page_states(name):
     stored = stored_text(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     for patterns in HEADLINES[name]:
-        assert_stated(stored, readme, patterns)
+        assert_stated(stored, page, patterns)
 
 
 def test_table_1_is_of_the_reports_sets():

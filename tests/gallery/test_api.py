@@ -1,4 +1,4 @@
-"""The REST interface, as README shows it: by `gradio_client`, and by plain requests."""
+"""The REST interface, as docs/web.md shows it: by `gradio_client`, and by plain requests."""
 
 import json
 
