@@ -11,10 +11,16 @@ from pathlib import Path
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from atelier.errors import ImageError, OutputError, SettingsError
 from atelier.files import atomic_path
+from atelier.frame_colors import color_matrix, is_full_range
+from atelier.frame_colors import from_rgb as from_rgb
+from atelier.frame_colors import is_rgb as is_rgb
+from atelier.frame_colors import to_rgb as to_rgb
+from atelier.hdr import ToneMapper
+from atelier.interlacing import Deinterlacer
 from atelier.progress import OnStep, Step
 from atelier.tracks import Track, TrackWriter, is_cover, plan_tracks, timecode
 
@@ -44,17 +50,6 @@ DEMUXERS = (
 
 CRF = 17
 """x264's constant rate factor: at 17 its losses are hardly seen."""
-
-# ITU-T H.273, Table 4, as in FFmpeg's AVColorSpace.
-_BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
-_MATRICES = {
-    _BT709: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
-"""As swscale has them; what is not among them is BT.601."""
 
 Change = Callable[[av.VideoFrame], av.VideoFrame]
 """Makes of a decoded frame the one to be written: yuv420p with even sides, all of one size."""
@@ -88,20 +83,23 @@ def change_movie(
     out: str | os.PathLike,
     start: Callable[[av.VideoStream], Change],
     *,
+    deinterlace: bool = True,
     on_step: OnStep | None = None,
     overwrite: bool = True,
 ) -> Movie:
     """Changes each frame of a video and writes an H.264 file, whole or not at all.
 
-    Times of frames, colours, pixel aspect and rotation stay as they are. Sound, subtitles,
-    chapters, the time code, cover pictures and attached files are copied; sound that the output's
-    format cannot hold becomes AAC, and what cannot be kept is left out and named in the result's
-    notes. One frame is held at a time.
+    Interlaced frames are deinterlaced first, and frames of high dynamic range are mapped to
+    standard range; the result's notes say so. Times of frames, other colours, pixel aspect and
+    rotation stay as they are. Sound, subtitles, chapters, the time code, cover pictures and
+    attached files are copied; sound that the output's format cannot hold becomes AAC, and what
+    cannot be kept is left out and named in the result's notes. One frame is held at a time.
 
     Args:
         source: a file that FFmpeg reads.
         out: a .mp4, .m4v, .mov or .mkv file.
         start: called once, with the stream of pictures; gives what is then called for each frame.
+        deinterlace: whether frames that are marked as interlaced become progressive.
         on_step: called after each frame; the total is the file's own count, or an estimate. If it
             returns True, the run ends.
         overwrite: whether an existing file may be replaced.
@@ -130,11 +128,13 @@ def change_movie(
         with reading(name), open_movie(name) as second:
             plan = plan_tracks(second, stream.index, WRITABLE[out.suffix.lower()])
         kept = [container.streams[track.index] for track in plan.tracks if track.way != "attach"]
+        fields, tones = Deinterlacer(deinterlace), ToneMapper()
         with MovieWriter(temporary, container, stream, plan.tracks, name=str(out)) as writer:
-            for item in read_movie(name, container, stream, kept):
+            for item in fields(read_movie(name, container, stream, kept)):
                 if isinstance(item, av.Packet):
                     writer.copy(item)
                     continue
+                item = tones(item)
                 frame = change(item)
                 writer.write(frame, item)
                 total = max(writer.frames, frames_in(container, stream))
@@ -143,7 +143,7 @@ def change_movie(
                     raise KeyboardInterrupt
             if not writer.frames:
                 raise ImageError(f"{name}: damaged or empty: there is not one whole frame")
-    notes = (*plan.notes, *writer.notes)
+    notes = (*fields.notes, *tones.notes, *plan.notes, *writer.notes)
     return Movie(out, frame.width, frame.height, writer.frames, notes)
 
 
@@ -213,71 +213,6 @@ def frames_in(container, stream) -> int:
     """The number of frames that a file says it has, or about how many its length makes."""
     seconds = (container.duration or 0) / av.time_base
     return stream.frames or round(seconds * (stream.average_rate or 0))
-
-
-# === Colours ===
-
-
-def is_rgb(frame: av.VideoFrame) -> bool:
-    """Whether a frame is coded in RGB or with a palette; it becomes BT.709 in studio range."""
-    return frame.format.is_rgb or frame.format.has_palette
-
-
-def is_full_range(frame: av.VideoFrame) -> bool:
-    """Whether luma goes from 0 to 255 instead of from 16 to 235."""
-    full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    return full and not is_rgb(frame)
-
-
-def color_matrix(frame: av.VideoFrame) -> int:
-    """The matrix of a frame's YCbCr, as H.273 numbers it.
-
-    Players take untagged video of up to 576 lines for BT.601 and larger for BT.709.
-    """
-    if is_rgb(frame):
-        return _BT709
-    if frame.colorspace != _UNSPECIFIED:
-        return frame.colorspace
-    return _BT601 if frame.height <= 576 and frame.width < 1280 else _BT709
-
-
-def to_rgb(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A frame's picture, with the matrix and the range that it was coded with.
-
-    Args:
-        frame: of any format.
-        size: width and height, if they are to be others than the frame's.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-    """
-    source = {} if is_rgb(frame) else _coded(frame, "src")
-    width, height = size or (frame.width, frame.height)
-    frame = frame.reformat(width, height, "rgb24", dst_color_range=ColorRange.JPEG, **source)
-    return frame.to_ndarray()
-
-
-def from_rgb(image: np.ndarray, original: av.VideoFrame) -> av.VideoFrame:
-    """A picture coded with the matrix and the range that `MovieWriter` tags it with.
-
-    Args:
-        image: uint8 (H, W, 3), RGB; of odd sides the last row or column is left out.
-        original: the frame in whose place it comes.
-
-    Returns:
-        yuv420p.
-    """
-    height, width = (side // 2 * 2 for side in image.shape[:2])
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), "rgb24")
-    return frame.reformat(format="yuv420p", **_coded(original, "dst"))
-
-
-def _coded(frame: av.VideoFrame, side: str) -> dict:
-    """How a frame's YCbCr is coded, as arguments of `reformat`: of its `src` or its `dst`."""
-    return {
-        f"{side}_colorspace": _MATRICES.get(color_matrix(frame), Colorspace.ITU601),
-        f"{side}_color_range": ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG,
-    }
 
 
 # === Writing ===

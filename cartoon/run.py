@@ -41,6 +41,8 @@ class RunArguments(batches.ClusterSettings, PortraitConfig):
     """Draw a cartoon; else the cut-out stays a photo."""
     only_mask: Annotated[bool, tyro.conf.arg(aliases=["-om"])] = False
     """Write the mask alone, white where people are."""
+    deinterlace: bool = True
+    """Make interlaced videos progressive before all else."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False

@@ -51,6 +51,7 @@ def cartoonize_video(
     config: CartoonConfig | None = None,
     segment: Segment | None = None,
     backdrop: Backdrop = lambda photo: WHITE,
+    deinterlace: bool = True,
     on_step: OnStep | None = None,
     overwrite: bool = True,
 ) -> CartoonVideo:
@@ -68,6 +69,7 @@ def cartoonize_video(
         segment: if given, a person is cut out: called with each frame, upright, uint8 (H, W, 3);
             gives a mask, float32 (H, W) in [0, 1].
         backdrop: gives what a cut-out person is laid on, for each frame, upright; opaque.
+        deinterlace: whether frames that are marked as interlaced become progressive.
         on_step: called after each frame; the total is the file's own count, or an estimate. If it
             returns True, the run ends.
         overwrite: whether an existing file may be replaced.
@@ -96,7 +98,9 @@ def cartoonize_video(
         flicker.add(image, drawn)
         return from_rgb(drawn, frame)
 
-    movie = change_movie(source, out, lambda _: change, on_step=on_step, overwrite=overwrite)
+    movie = change_movie(
+        source, out, lambda _: change, deinterlace=deinterlace, on_step=on_step, overwrite=overwrite
+    )
     return CartoonVideo(
         path=movie.path,
         width=movie.width,

@@ -98,6 +98,7 @@ def _video(job: Job, arguments: RunArguments, backdrop: Backdrop, on_step: OnSte
             segment=segment,
             backdrop=backdrop,
             on_step=notify_all(bar, on_step),
+            deinterlace=arguments.deinterlace,
             overwrite=job.overwrite,
         )
     facts = {"width": result.width, "height": result.height, "preset": arguments.method}

@@ -40,6 +40,8 @@ class RunArguments(batches.ClusterSettings, DetectConfig):
     """A folder for NAME.xml of each picture, in Pascal VOC's form, as labelImg reads it."""
     crops: Path | None = None
     """A folder for what is in the boxes: NAME/01-person.png and so on, the surest first."""
+    deinterlace: bool = True
+    """Make interlaced videos progressive before all else."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False

@@ -49,6 +49,7 @@ def detect_video(
     *,
     config: DetectConfig = DEFAULT,
     on_found: Callable[[int, Detections], object] | None = None,
+    deinterlace: bool = True,
     on_step: OnStep | None = None,
     overwrite: bool = True,
 ) -> DetectionVideo:
@@ -64,6 +65,7 @@ def detect_video(
         config: by what objects are found, and what is kept.
         on_found: called with the number of each frame, from 1, and what was found on it, in pixels
             of the frame as it is shown.
+        deinterlace: whether frames that are marked as interlaced become progressive.
         on_step: called after each frame; the total is the file's own count, or an estimate. If it
             returns True, the run ends.
         overwrite: whether an existing file may be replaced.
@@ -94,7 +96,9 @@ def detect_video(
         drawn = draw(image, found, classes=detector.classes)
         return from_rgb(np.rot90(drawn, -turns), frame)
 
-    movie = change_movie(source, out, lambda _: change, on_step=on_step, overwrite=overwrite)
+    movie = change_movie(
+        source, out, lambda _: change, deinterlace=deinterlace, on_step=on_step, overwrite=overwrite
+    )
     return DetectionVideo(
         path=movie.path,
         width=movie.width,

@@ -172,6 +172,7 @@ def _video(
             config=arguments,
             on_found=lambda number, found: frames.append((number, as_records(found))),
             on_step=notify_all(bar, on_step),
+            deinterlace=arguments.deinterlace,
             overwrite=job.overwrite,
         )
     facts = {

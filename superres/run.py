@@ -27,6 +27,8 @@ class RunArguments(batches.ClusterSettings, UpscaleConfig):
     """Where to: a folder, in which results keep the inputs' names, pictures as .png and videos in
     their own format where it can be written (.mov, .mkv), else as .mp4; or the name of a picture's
     or video's file."""
+    deinterlace: bool = True
+    """Make interlaced videos progressive before all else."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False

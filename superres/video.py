@@ -48,6 +48,7 @@ def upscale_video(
     *,
     tile: int = TILE,
     network: Network | None = None,
+    deinterlace: bool = True,
     on_step: OnStep | None = None,
     overwrite: bool = True,
 ) -> UpscaledVideo:
@@ -62,6 +63,7 @@ def upscale_video(
         out: a .mp4, .m4v, .mov or .mkv file.
         scale, model, tile: see `UpscaleConfig`.
         network: a network to use instead of the embedded one; its scale must be `scale`.
+        deinterlace: whether frames that are marked as interlaced become progressive.
         on_step: called after each frame; the total is the file's own count, or an estimate. If it
             returns True, the run ends.
         overwrite: whether an existing file may be replaced.
@@ -83,7 +85,9 @@ def upscale_video(
         centred = stream.codec_context.name in ("mjpeg", "mpeg1video")
         return FrameEnlarger(tiled_network(network, config, chosen), centred=centred)
 
-    movie = change_movie(source, out, start, on_step=on_step, overwrite=overwrite)
+    movie = change_movie(
+        source, out, start, deinterlace=deinterlace, on_step=on_step, overwrite=overwrite
+    )
     return UpscaledVideo(
         path=movie.path,
         width=movie.width,

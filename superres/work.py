@@ -68,7 +68,12 @@ def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep):
 def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep):
     config = dataclasses.asdict(cli.settings(UpscaleConfig, arguments))
     result = upscale_video(
-        job.item.source, job.path, **config, on_step=on_step, overwrite=job.overwrite
+        job.item.source,
+        job.path,
+        **config,
+        on_step=on_step,
+        deinterlace=arguments.deinterlace,
+        overwrite=job.overwrite,
     )
     why = f"{result.frames} frames, {result.model}"
     return (result.width, result.height), result, why, result.notes
