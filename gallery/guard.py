@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.formparsers import MultiPartException
@@ -82,6 +82,7 @@ class Guard:
         upload_bytes: int,
         folder_bytes: int,
         hosts: frozenset[str] | None,
+        root_path: str = "",
     ):
         """
         Args:
@@ -90,19 +91,23 @@ class Guard:
             upload_bytes: the largest upload.
             folder_bytes: how much the folder may hold; an upload that might bring it beyond that,
                 together with those under way, is refused.
-            hosts: names by which the server may be called; None for any. A server that listens
-                on loopback alone takes loopback's names alone.
+            hosts: names by which the server may be called, by itself and through a proxy; None
+                for any. A server that listens on loopback alone takes loopback's names alone.
+            root_path: the path under which a proxy serves the page; of one that leaves it in the
+                requests it is taken off.
         """
         self.app = app
         self.folder = folder.resolve()
         self.upload_bytes = upload_bytes
         self.folder_bytes = folder_bytes
         self.hosts = hosts
+        self.root_path = root_path
         self._uploads = 0  # Under way.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        scope = self._below_root(scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -136,12 +141,25 @@ class Guard:
         finally:
             self._uploads -= 1
 
+    def _below_root(self, scope: Scope) -> Scope:
+        """A request whose path begins where the page does."""
+        path, root = scope["path"], self.root_path
+        if not root or not (path == root or path.startswith(f"{root}/")):
+            return scope
+        below = path.removeprefix(root) or "/"
+        return {**scope, "path": below, "raw_path": quote(below).encode()}
+
     def _check_address(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
-            raise _Refused(421, "this server does not answer to that name")
+        names = [headers.get("host", "")]
+        # What a proxy was called, of which Gradio makes its addresses.
+        forwarded = headers.get("x-forwarded-host", "").partition(",")[0].strip()
+        if forwarded:
+            names.append(forwarded)
+        if self.hosts is not None and not all(_host(name) in self.hosts for name in names):
+            raise _Refused(421, "this server does not answer to that name; see --allow-host")
         origin = headers.get("origin")
-        if origin is not None and _netloc(origin) != headers.get("host"):
+        if origin is not None and not self._is_own(_netloc(origin), names):
             raise _Refused(403, "requests from other sites' pages are refused")
         method, path = scope["method"], scope["path"]
         routes = ROUTES.get("GET" if method == "HEAD" else method)
@@ -150,6 +168,13 @@ class Guard:
         marker = "/gradio_api/file="
         if path.startswith(marker) and not self._is_ours(path.removeprefix(marker)):
             raise _Refused(403, "only uploads and results are given out")
+
+    def _is_own(self, origin: str | None, names: list[str]) -> bool:
+        """Whether a page is this server's: of a name that the request was sent to, or of one that
+        the server was told to answer to, as proxies may send requests under their own."""
+        if origin in names:
+            return True
+        return self.hosts is not None and _host(origin or "") in self.hosts - LOOPBACK
 
     async def _check_body(self, scope: Scope, receive: Receive) -> Receive:
         """Judges the body, and gives a `receive` by which it can be read."""

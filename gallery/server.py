@@ -13,9 +13,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 import fastapi
@@ -129,13 +130,23 @@ def is_loopback(host: str | bytes) -> bool:
         return False
 
 
-def build_app(page: gr.Blocks, folder: Path, host: str = "127.0.0.1") -> fastapi.FastAPI:
+def build_app(
+    page: gr.Blocks,
+    folder: Path,
+    host: str = "127.0.0.1",
+    *,
+    root_path: str = "",
+    allowed: Iterable[str] = (),
+) -> fastapi.FastAPI:
     """The ASGI application: the page and its REST interface at /, and /healthz.
 
     Args:
         page: with its queue set.
         folder: `private_folder`'s.
         host: at which it is served. On loopback it answers to loopback's names alone.
+        root_path: where a proxy serves it: a path such as /atelier, or a whole address.
+        allowed: names, in lower case, by which it is called through a proxy. If there are any, it
+            answers to these and loopback's alone.
     """
     import gradio as gr
 
@@ -172,17 +183,21 @@ def build_app(page: gr.Blocks, folder: Path, host: str = "127.0.0.1") -> fastapi
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
+        root_path=root_path or None,
         theme=THEME,
         css_paths=[Path(__file__).parent / "style.css"],
     )
     # As after `launch`, so that Gradio, too, judges the files that a request names.
     page.has_launched = True
+    address = urlsplit(root_path)
+    names = {*allowed, *filter(None, [address.hostname])}
     app.add_middleware(
         Guard,
         folder=folder,
         upload_bytes=in_force.upload_bytes,
         folder_bytes=round(in_force.disk_megabytes * 1e6),
-        hosts=LOOPBACK | {host} if is_loopback(host) else None,
+        hosts=LOOPBACK | {host} | names if names or is_loopback(host) else None,
+        root_path=address.path.rstrip("/"),
     )
     return app
 

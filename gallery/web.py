@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +27,10 @@ TABS = {
 """Modules of `gallery.tabs`, and what their tabs say."""
 
 
+_ROOT = re.compile(r"(https?://[\w.:\[\]-]+)?(/[\w.~@%+-]+)*")
+_NAME = re.compile(r"[\w.-]+|[0-9a-fA-F:]+")
+
+
 @dataclasses.dataclass(frozen=True)
 class WebArguments(Limits):
     """Serve a page on which all five tasks can be used, and their REST interface.
@@ -38,8 +43,27 @@ class WebArguments(Limits):
     port: int = 7860
     """The port to listen on; 0 for any that is free."""
 
+    root_path: str = ""
+    """Where a reverse proxy serves the page: a path such as /atelier, or a whole address such as
+    https://example.org/atelier."""
+    allow_host: tuple[str, ...] = ()
+    """Names of hosts that the page may be called by, through a proxy: with any, others are refused,
+    but for this machine's own. The name in --root-path is one."""
+
     def __post_init__(self):
         super().__post_init__()
+        object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
+        if self.root_path and not _ROOT.fullmatch(self.root_path):
+            raise SettingsError(
+                f"--root-path is a path such as /atelier or an address such as "
+                f"https://example.org/atelier, not {self.root_path}"
+            )
+        for name in self.allow_host:
+            if not _NAME.fullmatch(name):
+                raise SettingsError(
+                    f"--allow-host takes names such as example.org, without https:// and port, "
+                    f"not {name}"
+                )
         if not 0 <= self.port < 65536:
             raise SettingsError(f"--port is from 0 to 65535, not {self.port}")
 
@@ -76,7 +100,14 @@ def main(argv: Sequence[str]) -> int:
     with bound, server.private_folder() as folder:
         server.stay_home()
         page = build_page()
-        server.serve(server.build_app(page, folder, arguments.host), page, bound)
+        app = server.build_app(
+            page,
+            folder,
+            arguments.host,
+            root_path=arguments.root_path,
+            allowed=[name.lower() for name in arguments.allow_host],
+        )
+        server.serve(app, page, bound)
     return cli.DONE
 
 
