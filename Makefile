@@ -13,7 +13,7 @@ NUMBERS := $(addprefix tests/,atelier/test_strategy.py atelier/test_vgg.py carto
 # TensorFlow turns oneDNN on by itself where the processor has one of these.
 OTHER_ONEDNN := $(shell grep -qsE 'avx512_vnni|avx512_bf16|avx_vnni|amx_' /proc/cpuinfo && echo 0 || echo 1)
 
-.PHONY: demo web test test-newest soak lint findings reproduce reproduce-cartoon reproduce-superres \
+.PHONY: demo web test test-newest soak lint docs findings reproduce reproduce-cartoon reproduce-superres \
 	reproduce-classify reproduce-detection paintings clean
 
 demo: .venv/core
@@ -43,6 +43,10 @@ test-newest:
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The pages of docs/ as a site, with all public functions and flags: site/index.html.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # Surprises of other people's software: each script shows one, and fails when it is gone.
 findings:
@@ -122,5 +126,9 @@ paintings: .venv/core
 	$(INSTALL) --editable .[test]
 	@touch $@
 
+.venv/docs: .venv/core
+	$(INSTALL) --editable .[docs]
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-newest build out *.egg-info
+	rm -rf .venv .venv-newest build out site *.egg-info

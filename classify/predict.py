@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from atelier.errors import SettingsError
-from atelier.images import load_image, resize
+from atelier.images import ImageSource, load_image, resize
 from classify import calibration
 from classify.config import Fit
 from classify.data import CLASSES, SIDE
@@ -45,13 +45,13 @@ class Classification:
 
 
 def classify(
-    image,
+    image: ImageSource,
     *,
     network: Network | str = "strong",
     fit: Fit = "squeeze",
     views: int | None = None,
 ) -> Classification:
-    """What `image` shows.
+    """Says what a picture shows.
 
     A picture of any size and aspect is brought to 32×32 pixels by `prepare`. What is transparent
     counts as white.
@@ -78,9 +78,10 @@ def classify_all(
     views: int | None = None,
     batch: int = 64,
 ) -> Iterator[Classification]:
-    """What each picture shows, in order; `batch` of them are in memory at once, as 32×32 pixels.
+    """Says what each picture shows, in order.
 
-    Args and raises as `classify`; pictures are read as results are asked for.
+    Arguments and errors are those of `classify`. Pictures are read as results are asked for;
+    `batch` of them are in memory at once, as 32×32 pixels.
     """
     if views not in (None, *VIEWS):
         raise SettingsError(f"--views is one of {', '.join(map(str, VIEWS))}, not {views}")

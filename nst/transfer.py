@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 
 from atelier.errors import ImageError, SettingsError
@@ -57,7 +58,7 @@ def stylize(
     config: StyleTransferConfig | None = None,
     *,
     on_step: OnStep | None = None,
-    network=None,
+    network: keras.Model | None = None,
 ) -> Stylization:
     """Repaints a photo in the style of one or several paintings.
 

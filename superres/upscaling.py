@@ -54,7 +54,9 @@ def upscale(
 
     Args:
         image: what `atelier.images.load_image` takes: a path, bytes, a uint8 array and so on.
-        scale, model, tile: see `UpscaleConfig`.
+        scale: how many times wider and higher: 2, 3 or 4.
+        model: the embedded weights, or auto to choose them by the picture's file and pixels.
+        tile: the side of the squares that are worked on at once, pixels of the input.
         network: a network to use instead of the embedded one; its scale must be `scale`.
         on_step: called after each tile. If it returns True, the run ends.
 

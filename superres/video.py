@@ -61,7 +61,9 @@ def upscale_video(
     Args:
         source: a file that FFmpeg reads.
         out: a .mp4, .m4v, .mov or .mkv file.
-        scale, model, tile: see `UpscaleConfig`.
+        scale: how many times wider and higher: 2, 3 or 4.
+        model: the embedded weights; auto takes videos as compressed.
+        tile: the side of the squares that are worked on at once, pixels of the input.
         network: a network to use instead of the embedded one; its scale must be `scale`.
         deinterlace: whether frames that are marked as interlaced become progressive.
         on_step: called after each frame; the total is the file's own count, or an estimate. If it

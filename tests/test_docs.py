@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atelier import cli
-from docs import commands
+from docs import commands, reference
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -214,6 +214,28 @@ def test_modules_that_the_design_names_exist():
     for package, body in re.findall(r"^### (\w+)\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE):
         names = {p.stem for p in (ROOT / package).rglob("*") if p.suffix in ("", ".py")}
         assert [s for s in spans(body) if s not in names] == [], package
+
+
+@pytest.mark.parametrize("package", reference.TASKS)
+def test_reference_has_every_public_name(package):
+    names = reference.public_names(package)
+    assert sorted(names) == sorted(importlib.import_module(package).__all__)
+    page = reference.pages()[f"reference/{package}.md"]
+    assert all(f"\n::: {module}.{name}\n" in page for name, module in names.items())
+
+
+def test_reference_has_every_flag_of_a_command():
+    page = reference.pages()["reference/cartoon-commands.md"]
+    for flag in commands.read_command("cartoon.run").flags:
+        assert f"| `{flag.name}`" in page
+    assert "`--refine`, `--no-refine` | `bool` | `True` | " in page
+
+
+def test_navigation_of_the_site_has_every_page():
+    text = (ROOT / "mkdocs.yml").read_text("utf-8")
+    named_pages = re.findall(r": (\S+\.md)$", text, re.MULTILINE)
+    written = {page.name for page in (ROOT / "docs").glob("*.md")}
+    assert sorted(named_pages) == sorted(written | set(reference.pages()))
 
 
 @pytest.mark.parametrize("package", ["nst", "cartoon", "detection", "superres", "classify"])
