@@ -33,7 +33,7 @@ from atelier.files import read_table
 from atelier.runs import machine
 from atelier.runtimes import open_litert
 from classify import data as cifar
-from classify.litert import to_litert
+from classify.export.litert import to_litert
 from classify.networks import WEIGHTS, Network, compiled, load
 from classify.train import PRESETS, TrainConfig, batches, train, trainee
 

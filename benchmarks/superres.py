@@ -32,9 +32,9 @@ from atelier.runs import machine
 from atelier.runtimes import litert_function
 from superres.color import RANGE
 from superres.config import NetworkConfig
-from superres.layers import interpolation_kernel
-from superres.litert import to_litert
-from superres.model import collapse
+from superres.export.litert import to_litert
+from superres.network.layers import interpolation_kernel
+from superres.network.model import collapse
 from superres.networks import Network, compiled, load_network
 from superres.tiles import TiledNetwork
 
@@ -190,7 +190,7 @@ def measure(arguments: BenchmarkArguments) -> dict[str, list[float]]:
         for kind in ("float32", "int8"):
             side = litert(kind, floats, luma, arguments.threads, Path(folder))
             sides[f"LiteRT, {kind}"] = side
-        # How near int8 comes, `superres.export` measures: it is not the same.
+        # How near int8 comes, `superres.export.command` measures: it is not the same.
         _check(sides["LiteRT, float32"](), expected, "LiteRT")
         times = {name: [] for name in sides}
         for _ in range(arguments.repeats + 1):

@@ -18,7 +18,7 @@ from atelier.weights import card as read_card
 from atelier.weights import load_embedded
 from classify.config import NetworkConfig
 from classify.data import CLASSES, to_float
-from classify.folding import fold
+from classify.export.folding import fold
 from classify.report import build_report
 from classify.strong import build_strong
 

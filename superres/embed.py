@@ -15,7 +15,7 @@ import tyro
 from atelier import cli
 from atelier.files import refuse_existing
 from atelier.weights import save_embedded
-from superres.layers import Conv2D, DepthwiseConv2D
+from superres.network.layers import Conv2D, DepthwiseConv2D
 from superres.networks import WEIGHTS, Network
 
 

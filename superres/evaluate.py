@@ -18,10 +18,10 @@ from atelier import cli
 from atelier.errors import ImageError, SettingsError
 from atelier.files import refuse_existing, write_table
 from atelier.images import find_pictures
-from superres import data, degradation
 from superres.metrics import psnr, ssim
 from superres.networks import WEIGHTS, Network, apply, load_stored
 from superres.resample import bicubic
+from superres.training import data, degradation
 
 TABLE_1 = (
     "srcnn",

@@ -15,11 +15,11 @@ from atelier.errors import WeightsError
 from atelier.runs import load_run
 from atelier.weights import card as read_card
 from atelier.weights import load_embedded
-from superres.baselines import BASELINES
 from superres.color import RANGE
 from superres.config import NetworkConfig
-from superres.fixed_point import FixedPoint
-from superres.model import Formats, build_network
+from superres.fixed_point.rounding import FixedPoint
+from superres.network.baselines import BASELINES
+from superres.network.model import Formats, build_network
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -21,10 +21,10 @@ from atelier.errors import SettingsError
 from atelier.images import find_pictures
 from atelier.progress import Step
 from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
-from superres import data, degradation
 from superres.config import NetworkConfig
 from superres.networks import Network, apply
 from superres.train import BEST, REPORT, TrainConfig, train
+from superres.training import data, degradation
 
 OUT = Path("runs/superres-sweep")
 """Where results go by default; presets carry it too, lest theirs be that of a single training."""

@@ -19,8 +19,8 @@ import tensorflow as tf
 from atelier.errors import SettingsError
 from superres.color import LUMA_OFFSET, LUMA_WEIGHTS
 from superres.config import TILE
-from superres.inference import predictor
-from superres.layers import interpolation_kernel
+from superres.network.inference import predictor
+from superres.network.layers import interpolation_kernel
 from superres.networks import Network
 
 REACH = 4

@@ -32,14 +32,14 @@ from atelier.images import find_pictures
 from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened
-from superres import data, degradation
-from superres.baselines import BASELINES
-from superres.calibration import calibrate
 from superres.config import NetworkConfig
-from superres.layers import Conv2D, DepthwiseConv2D
+from superres.fixed_point.calibration import calibrate
 from superres.metrics import psnr
-from superres.model import Formats, build_network, collapse
+from superres.network.baselines import BASELINES
+from superres.network.layers import Conv2D, DepthwiseConv2D
+from superres.network.model import Formats, build_network, collapse
 from superres.networks import Network, apply
+from superres.training import data, degradation
 
 POOL_VARIANTS = 4
 """How often each picture is degraded, where that is random."""

@@ -22,7 +22,7 @@ from classify.networks import Network as Classifier
 from classify.networks import build as build_classifier
 from detection.predict import own_threshold
 from superres.config import NetworkConfig
-from superres.model import build_network
+from superres.network.model import build_network
 from superres.networks import Network as Enlarger
 
 JSON = st.recursive(

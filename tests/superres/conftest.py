@@ -12,12 +12,12 @@ import pytest
 from av.video.reformatter import ColorRange
 
 from atelier.images import load_image, sample, save_image
-from superres.calibration import calibrate
 from superres.config import NetworkConfig
-from superres.data import luma_8_bit
-from superres.model import build_network, collapse
+from superres.fixed_point.calibration import calibrate
+from superres.network.model import build_network, collapse
 from superres.networks import Network
 from superres.train import TrainConfig, train
+from superres.training.data import luma_8_bit
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ import pytest
 from atelier.errors import WeightsError
 from atelier.weights import save_embedded
 from superres import networks
-from superres.baselines import srcnn
-from superres.calibration import calibrate
 from superres.config import NetworkConfig
-from superres.fixed_point import FixedPoint
-from superres.model import build_network, collapse
+from superres.fixed_point.calibration import calibrate
+from superres.fixed_point.rounding import FixedPoint
+from superres.network.baselines import srcnn
+from superres.network.model import build_network, collapse
 from superres.networks import Network, apply, compiled, load_network, load_stored
 from superres.resample import bicubic
 

@@ -11,7 +11,7 @@ import pytest
 from atelier.images import load_image
 from superres import sweep
 from superres.config import NetworkConfig
-from superres.model import build_network
+from superres.network.model import build_network
 from superres.networks import Network
 from superres.sweep import PRESETS, RECONSTRUCTION, main, picture_of
 from superres.train import BEST, REPORT

@@ -9,12 +9,12 @@ from skimage.color import rgb2ycbcr, ycbcr2rgb
 from atelier.errors import SettingsError
 from superres.color import RANGE
 from superres.config import NetworkConfig
-from superres.data import luma_8_bit
-from superres.integer import IntegerNetwork
-from superres.model import build_network
+from superres.fixed_point.integer import IntegerNetwork
+from superres.network.model import build_network
 from superres.networks import Network
 from superres.resample import bicubic
 from superres.tiles import TiledNetwork, spans
+from superres.training.data import luma_8_bit
 
 
 @pytest.fixture(scope="module")

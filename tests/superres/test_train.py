@@ -12,11 +12,12 @@ import pytest
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
 from atelier.images import find_pictures, save_image
-from superres import data, degradation, evaluate
+from superres import evaluate
 from superres import train as module
-from superres.model import build_network, collapse
+from superres.network.model import build_network, collapse
 from superres.networks import Network, apply
 from superres.train import BEST, PRESETS, REPORT, TrainArguments, TrainConfig, main, train
+from superres.training import data, degradation
 
 
 def rows(folder):

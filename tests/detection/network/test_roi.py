@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from detection import litert
+from detection.export import litert
 from detection.network import roi
 
 # A map of 4×4 positions of one channel, 0 to 15 row by row, and the box around all of it.

@@ -1,0 +1,1 @@
+"""Training: pairs of pictures, and the degradation models that make them."""
