@@ -21,7 +21,7 @@ from atelier.progress import OnStep, Step
 from detection.draw import draw
 from detection.predict import load_detector, own_threshold
 from nst.styles import open_style
-from superres import run
+from superres import work
 from superres.color import luma
 from superres.compare import busiest_window, interpolated, magnified
 from superres.metrics import psnr
@@ -350,7 +350,7 @@ SCENES = (
 def halved(name: str, photo: np.ndarray, quality: int | None) -> Photo:
     """A photo at half its size, as a JPEG file of a quality, or as PNG."""
     suffix = "png" if quality is None else "jpg"
-    return Photo(f"{name.partition('.')[0]}.half.{suffix}", run.halved(photo, quality))
+    return Photo(f"{name.partition('.')[0]}.half.{suffix}", work.halved(photo, quality))
 
 
 def _named_and_seen(image: ImageSource) -> tuple[classify.Classification, np.ndarray]:

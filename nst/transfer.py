@@ -101,8 +101,9 @@ def stylize(
 
 @contextlib.contextmanager
 def _trainable(network, trainable: bool) -> Iterator[None]:
-    """Marks the network's weights for a while: it may be the caller's."""
-    before, network.trainable = network.trainable, trainable
+    """Marks the network's weights for a while: it may be the caller's, and need not be Keras'."""
+    before = getattr(network, "trainable", trainable)
+    network.trainable = trainable
     try:
         yield
     finally:

@@ -10,10 +10,11 @@ of its weights (hls4ml's "latency" strategy, reuse factor 1): a pixel a clock is
 Its C++ puts out the integers of `superres.fixed_point.integer` bit for bit: accumulators are as
 wide as any input can make them, and each output is rounded once (`AP_RND`, half up, and
 `AP_SAT`), after residual and ReLU and before it forks. Of hls4ml 1.3 that takes two precautions:
-ReLU must be an `Activation` layer, as it takes a `ReLU` layer for a threshold; and the FIFOs, which by default each
-hold a whole picture, are given the depth that they need: a few pixels, and for the one beside a
-residual block the rows that the block swallows before its first output. Depths are right by
-calculation and in an emulation of bounded FIFOs, not by synthesis, of which this project has none.
+ReLU must be an `Activation` layer, as it takes a `ReLU` layer for a threshold; and the FIFOs, which
+by default each hold a whole picture, are given the depth that they need: a few pixels, and for the
+one beside a residual block the rows that the block swallows before its first output. Depths are
+right by calculation and in an emulation of bounded FIFOs, not by synthesis, of which this project
+has none.
 """
 
 from __future__ import annotations

@@ -97,10 +97,10 @@ def test_uploads_with_any_date_neither_stop_the_cleaning_nor_stay_for_ever(tmp_p
 
 
 def test_no_duration_is_taken_from_the_clock_of_the_wall():
-    """Ages of files are: those have no other."""
+    """Ages of files are, and the dates in a log: those have no other."""
     root, found = Path(__file__).parents[2], []
     for package in ("atelier", "nst", "cartoon", "superres", "classify", "detection", "gallery"):
         for file in (root / package).rglob("*.py"):
             if re.search(r"\btime\.time(_ns)?\(|datetime\.(now|utcnow)", file.read_text("utf-8")):
                 found.append(file.relative_to(root).as_posix())
-    assert found == ["gallery/cache.py"]
+    assert sorted(found) == ["atelier/failures.py", "gallery/cache.py"]

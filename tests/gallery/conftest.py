@@ -149,9 +149,10 @@ def server(start_server) -> Server:
     return start_server()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium by Playwright: the system's, or its own."""
+    """Chromium by Playwright: the system's, or its own; closed with the module, as its event loop
+    would be in the way of tests that run one of their own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     flags = [
