@@ -51,9 +51,12 @@ class Command:
 
 
 def source_of(module: str) -> Path | None:
-    """The file that `python -m module` runs; None if there is none in the project."""
+    """The file of the command that `python -m module` runs; None if there is none in the project.
+
+    That of a package is its `command.py`, where it has one, or else its `__main__.py`.
+    """
     path = ROOT.joinpath(*module.split("."))
-    for file in (path.with_suffix(".py"), path / "__main__.py"):
+    for file in (path.with_suffix(".py"), path / "command.py", path / "__main__.py"):
         if file.is_file():
             return file
     return None
@@ -83,6 +86,8 @@ def commands(packages: tuple[str, ...] = PACKAGES) -> Iterator[Command]:
         files = sorted((ROOT / package).rglob("*.py"), key=lambda f: (f.stem != "run", str(f)))
         for file in files:
             parts = file.relative_to(ROOT).with_suffix("").parts
+            if parts[-1] == "command":
+                continue  # Read as the package's.
             command = read_command(".".join(p for p in parts if p != "__main__"))
             if command is not None:
                 yield command
