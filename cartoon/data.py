@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from atelier import pairs
 from atelier.errors import DataError, ImageError
 from atelier.images import READABLE, find_pictures, fit_size, load_image, resize
 from atelier.masks import read_labels
@@ -41,8 +42,18 @@ class Photo:
 # === Reading ===
 
 
-def find_pairs(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
-    """The photos in `folder/images` with their masks in `folder/masks`, by name without suffix.
+def find_pairs(
+    folder: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    *,
+    on_unread: Callable[[str], object] | None = None,
+) -> list[tuple[Path, Path]]:
+    """Finds the photos in `folder/images` with their masks in `folder/masks`, of any depth.
+
+    Args:
+        folder: with the two folders, or with folders that hold such; see `atelier.pairs`.
+        images: the photos' folder, where it is another.
+        on_unread: told, in a line, of masks without a photo.
 
     Returns:
         Photo and mask, in the order of the photos' names.
@@ -50,25 +61,25 @@ def find_pairs(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
     Raises:
         DataError: there are no such folders, or a photo has no mask.
     """
-    images, masks = (Path(folder) / part for part in ("images", "masks"))
-    if not images.is_dir() or not masks.is_dir():
-        raise DataError(f"{folder} must hold the folders images/ and masks/, names alike")
-    by_stem = {file.stem: file for file in masks.iterdir() if file.suffix.lower() in READABLE}
-    pairs = []
-    for file in sorted(images.iterdir()):
-        if file.suffix.lower() in READABLE:
-            if file.stem not in by_stem:
-                raise DataError(f"{file} has no mask {masks / file.stem}.*")
-            pairs.append((file, by_stem[file.stem]))
-    if not pairs:
-        raise DataError(f"{images} holds no pictures: looked for {', '.join(READABLE)}")
-    return pairs
+    found = pairs.find_pairs(folder, images)
+    for pair in found.pairs:
+        if pair.mask is None:
+            raise DataError(f"{pair.image} has no mask: {pair.problem}")
+    if not found.pairs:
+        raise DataError(
+            f"{images or folder} holds no pictures with masks: looked for {', '.join(READABLE)}"
+        )
+    if found.stray and on_unread is not None:
+        on_unread(
+            f"passed over: {len(found.stray)} masks without a photo, such as {found.stray[0]}"
+        )
+    return [(pair.image, pair.mask) for pair in found.pairs if pair.mask is not None]
 
 
-def split(pairs: Sequence) -> tuple[list, list]:
+def split(photos: Sequence) -> tuple[list, list]:
     """Those to train on, and those held back: each sixth."""
-    held_back = list(pairs[HELD_BACK - 1 :: HELD_BACK])
-    return [pair for i, pair in enumerate(pairs) if i % HELD_BACK != HELD_BACK - 1], held_back
+    held_back = list(photos[HELD_BACK - 1 :: HELD_BACK])
+    return [photo for i, photo in enumerate(photos) if i % HELD_BACK != HELD_BACK - 1], held_back
 
 
 def read_pair(image: Path, mask: Path) -> Photo:
@@ -92,20 +103,20 @@ def read_pair(image: Path, mask: Path) -> Photo:
     return Photo(photo, drawn)
 
 
-def read_for_training(pairs: Sequence[tuple[Path, Path]]) -> list[Photo]:
+def read_for_training(files: Sequence[tuple[Path, Path]]) -> list[Photo]:
     """Photos with masks, shrunk; specks of noise in masks are filled.
 
     Raises:
         DataError: one cannot be read, or there is nobody in any of the masks.
     """
     photos = []
-    for image, mask in pairs:
+    for image, mask in files:
         photo = read_pair(image, mask)
         size = _shrunk(photo.image.shape)
         drawn = cv2.resize(photo.mask, size[::-1], interpolation=cv2.INTER_AREA)
         photos.append(Photo(resize(photo.image, size), cv2.medianBlur(drawn, 5)))
     if not any(photo.mask.any() for photo in photos):
-        raise DataError(f"{pairs[0][1].parent}: nobody is in any of the {len(pairs)} masks")
+        raise DataError(f"{files[0][1].parent}: nobody is in any of the {len(files)} masks")
     return photos
 
 

@@ -25,7 +25,9 @@ class JudgeArguments:
     """Measure how well people are found, on photos with masks, side by side."""
 
     data: Path = Path("people")
-    """A folder with images/ and masks/, names alike."""
+    """A folder with images/ and masks/, names alike, or with folders that hold such."""
+    images: Path | None = None
+    """The photos' folder, where it is not images/ beside masks/."""
     teachers: Path | None = None
     """The folder with the teachers' .tflite files, to be measured beside."""
     run: Path | None = None
@@ -72,7 +74,7 @@ def segmenters(network: PersonNetwork, teachers: Path | None) -> dict[str, Segme
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(JudgeArguments, argv, prog="python -m cartoon.judge")
-    pairs = data.find_pairs(arguments.data)
+    pairs = data.find_pairs(arguments.data, arguments.images, on_unread=cli.say)
     if not arguments.all:
         _, pairs = data.split(pairs)
         if not pairs:

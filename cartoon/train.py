@@ -32,7 +32,10 @@ class TrainConfig:
     """Train the network that finds people, from photos with masks."""
 
     data: Path = Path("people")
-    """A folder with images/ and masks/, names alike; each sixth by name is held back."""
+    """A folder with images/ and masks/, names alike, or with folders that hold such; each sixth by
+    name is held back."""
+    images: Path | None = None
+    """The photos' folder, where it is not images/ beside masks/."""
     photos: tuple[Path, ...] = ()
     """Folders of photos without masks, of which teachers are asked."""
     teachers: Path | None = None
@@ -91,14 +94,15 @@ def train(
     Args:
         config: the settings.
         verbose: as Keras' `fit` takes it.
-        on_unread: told, in a line, of each photo that cannot be read and is passed over.
+        on_unread: told, in a line, of each photo that cannot be read and is passed over, and of
+            masks without a photo.
 
     Raises:
         AtelierError: no data, or a folder with another run.
     """
     if is_finished(config.out, config):
         return PersonNetwork.load(config.out)
-    seen, held_back = data.split(data.find_pairs(config.data))
+    seen, held_back = data.split(data.find_pairs(config.data, config.images, on_unread=on_unread))
     run = RunFolder(config.out, config)
     model = trainee(config)
     done = run.restore(model)

@@ -29,7 +29,7 @@ class DetectionVideo:
     path: Path
     """The file."""
     width: int
-    """Of the frames as they are stored, before any rotation that the file asks for."""
+    """Of the frames as they are shown, in which boxes are stated: rotated as the file asks for."""
     height: int
     """Likewise."""
     frames: int
@@ -81,10 +81,10 @@ def detect_video(
     detector = predict.load_detector(config)
     most: collections.Counter[str] = collections.Counter()
     size: tuple[int, int] | None = None
-    number = 0
+    number = turns = 0
 
     def change(frame: av.VideoFrame) -> av.VideoFrame:
-        nonlocal size, number
+        nonlocal size, number, turns
         size, number = size or (frame.width, frame.height), number + 1  # Later ones may differ.
         turns = round(frame.rotation / 90)
         image = np.ascontiguousarray(np.rot90(to_rgb(frame, size), turns))
@@ -99,10 +99,12 @@ def detect_video(
     movie = change_movie(
         source, out, lambda _: change, deinterlace=deinterlace, on_step=on_step, overwrite=overwrite
     )
+    stored = movie.width, movie.height
+    width, height = stored[::-1] if turns % 2 else stored
     return DetectionVideo(
         path=movie.path,
-        width=movie.width,
-        height=movie.height,
+        width=width,
+        height=height,
         frames=movie.frames,
         most=dict(most.most_common()),
         seconds=time.perf_counter() - begin,

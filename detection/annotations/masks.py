@@ -10,16 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from atelier import pairs
 from atelier.errors import AtelierError, DataError
-from atelier.images import READABLE
 from atelier.masks import Labels, read_labels
 from detection.annotations.collector import Collector, Found
 from detection.annotations.dataset import Dataset
+from detection.annotations.layouts import choose_split
 from detection.annotations.places import picture_size
 from detection.annotations.sizes import Frame
-from detection.annotations.text import FaultError, described, plain
-
-FOLDERS = ("images", "masks")
+from detection.annotations.text import FaultError, counted, described, plain
 
 SMALLEST = 0.005
 """Parts of a mask below this share of the picture are specks, and ignored like crowds."""
@@ -31,28 +30,33 @@ MISFIT = 0.03
 """By how much a mask may be wider or higher than its photo, once both are of one size."""
 
 
-def is_masks(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds photos with masks."""
-    return all((Path(folder) / part).is_dir() for part in FOLDERS)
+def is_masks(folder: str | os.PathLike, images: str | os.PathLike | None = None) -> bool:
+    """Whether a folder holds photos with masks, or, of photos in `images`, their masks."""
+    folder = Path(folder)
+    if images is not None:
+        return pairs.own_folder(folder, pairs.MASKS) is not None
+    return next(pairs.mask_folders(folder), None) is not None
 
 
 def read_masks(
     folder: str | os.PathLike,
     split: str | None = None,
     *,
+    images: str | os.PathLike | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = False,
     groups: Collection[str] = (),
 ) -> Dataset:
-    """Reads a folder with `images/` and `masks/`, names alike.
+    """Reads a folder with `images/` and `masks/`, names alike; see `atelier.pairs.find_pairs`.
 
     What the values of a mask mean is found out by `atelier.masks.read_labels`. Where they number
     objects, 1, 2, 3 …, each number is one object; else what hangs together is one. Two people arm
     in arm would then share a box: photos with such are named in `groups`.
 
     Args:
-        folder: with the two folders.
-        split: has no meaning here, and must be left out.
+        folder: with the two folders, or with folders that hold such.
+        split: a folder in `images/`, such as train; None for all.
+        images: the photos' folder, where it is another.
         classes: the name of the one class; left out, "object".
         strict: whether the first fault is an error.
         groups: names without suffix of photos on which several objects hang together. All parts of
@@ -62,40 +66,41 @@ def read_masks(
         DataError: no such folders, no picture without fault, or with `strict` a fault.
     """
     folder = Path(folder)
-    if split is not None:
-        raise DataError(f"{folder}: a folder with masks has no splits such as {plain(split)!r}")
     if classes is not None and len(classes) != 1:
         raise DataError(f"{folder}: a folder with masks has one class, not {len(classes)}")
     (label,) = classes or ("object",)
-    collector = Collector(folder.resolve().name, (label,), strict)
-    masks = mask_files(folder)
-    for file in sorted((folder / "images").iterdir()):
-        if not is_picture(file):
-            continue
-        with collector.guard(f"images/{file.name}"):
-            size = picture_size(file)
-            if file.stem not in masks:
-                raise FaultError(f"there is no mask masks/{plain(file.stem)}.*")
-            labels = read_objects(masks[file.stem], size)
-            ignored = file.stem in groups and not labels.instances
+    name = f"{folder.resolve().name} {split}" if split else folder.resolve().name
+    collector = Collector(name, (label,), strict)
+    found = pairs.find_pairs(folder, images)
+    for pair in _of_split(found.pairs, split, folder):
+        with collector.guard(f"images/{pair.name}"):
+            size = picture_size(pair.image)
+            if pair.mask is None:
+                raise FaultError(pair.problem)
+            labels = read_objects(pair.mask, size)
+            named = {Path(pair.name).stem, Path(pair.name).with_suffix("").as_posix()}
+            ignored = not named.isdisjoint(groups) and not labels.instances
             founds = [
                 Found(described(number, label), label, box, crowd or ignored)
                 for number, (box, crowd) in enumerate(objects(labels), 1)
             ]
-            mask = f"masks/{masks[file.stem].name}"
-            collector.add(mask, file.name, file, Frame(size), founds)
+            collector.add(f"masks/{pair.mask.name}", pair.name, pair.image, Frame(size), founds)
+    if found.stray and split is None:
+        without = counted(len(found.stray), "mask is", "masks are")
+        collector.notes.say(f"{without} without a photo (masks/{plain(found.stray[0].name)})")
     return collector.dataset()
 
 
-def mask_files(folder: Path) -> dict[str, Path]:
-    """The masks of such a folder, by the names of their photos without suffix.
-
-    Raises:
-        DataError: no such folders.
-    """
-    if not is_masks(folder):
-        raise DataError(f"{folder} must hold the folders images/ and masks/")
-    return {file.stem: file for file in (folder / "masks").iterdir() if is_picture(file)}
+def _of_split(found: Sequence[pairs.Pair], split: str | None, folder: Path) -> Sequence[pairs.Pair]:
+    """The photos in the folder of a split."""
+    if split is None:
+        return found
+    folders = dict.fromkeys(part for pair in found for part in Path(pair.name).parts[:-1])
+    chosen = choose_split(split, folders)
+    if chosen is None:
+        known = ", ".join(map(plain, folders)) or "none"
+        raise DataError(f"{folder}: no split {plain(split)!r}; folders of photos are: {known}")
+    return [pair for pair in found if chosen in Path(pair.name).parts[:-1]]
 
 
 def read_objects(file: Path, size: tuple[int, int]) -> Labels:
@@ -149,8 +154,3 @@ def parts(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:
             box = np.array((left, top, left + width, top + height), float)
             found.append((box, bool(area < SMALLEST * mask.size)))
     return found
-
-
-def is_picture(file: Path) -> bool:
-    """Whether a file's name is that of a picture."""
-    return file.suffix.lower() in READABLE and not file.name.startswith(".")

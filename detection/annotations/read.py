@@ -48,8 +48,8 @@ def read_dataset(
     options = {"images": images, "classes": classes, "strict": strict, "exif": exif}
     if path.suffix.lower() == ".json" or (path.is_dir() and coco.find_files(path)):
         return coco.read_coco(path, split, **options)
-    if images is None and masks.is_masks(path):
-        return masks.read_masks(path, split, classes=classes, strict=strict)
+    if masks.is_masks(path, images):
+        return masks.read_masks(path, split, images=images, classes=classes, strict=strict)
     return voc.read_voc(path, split, **options)
 
 

@@ -98,7 +98,9 @@ def write_coco(
 ) -> Iterator[AddPicture]:
     """Writes a COCO data set: `images`, `categories`, and `annotations` that have a `score` too.
 
-    `read_coco` reads it. Pictures, categories and annotations are numbered from 1.
+    `read_coco` reads it. Pictures, categories and annotations are numbered from 1. `info` and each
+    `segmentation` are empty, but there: pycocotools 2.0.11 (`info`, `showAnns`) and datumaro 1.13
+    ask for them.
 
     Args:
         path: the JSON file, which appears when the block ends.
@@ -111,14 +113,15 @@ def write_coco(
     numbers = {name: number for number, name in enumerate(classes, 1)}
     images, written = [], 0
     with _whole(path, overwrite) as file:
-        file.write('{"annotations": [')
+        file.write('{"info": {}, "annotations": [')
 
         def add(name: str, size: Sequence[int], detections: Detections) -> None:
             nonlocal written
             image = {"id": len(images) + 1, "file_name": name, "width": size[1], "height": size[0]}
             lines = []
             for record in _coco_results(image["id"], detections, numbers):
-                record |= {"area": _hundredths(record["bbox"][2] * record["bbox"][3]), "iscrowd": 0}
+                record |= {"area": _hundredths(record["bbox"][2] * record["bbox"][3])}
+                record |= {"iscrowd": 0, "segmentation": []}
                 lines.append(json.dumps({"id": written + len(lines) + 1, **record}))
             if lines:  # Written at once, so that Ctrl-C finds no half of a picture.
                 file.write((",\n" if written else "\n") + ",\n".join(lines))

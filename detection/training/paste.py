@@ -17,8 +17,9 @@ import numpy as np
 
 from atelier.errors import DataError
 from atelier.images import fit_size, load_image
+from atelier.pairs import find_pairs
 from detection.annotations import FaultError
-from detection.annotations.masks import SMALLEST, is_picture, mask_files, read_mask, read_masks
+from detection.annotations.masks import SMALLEST, read_mask, read_masks
 
 LONGEST = 512
 """Pixels of the longer side that cut-outs are kept at."""
@@ -44,8 +45,7 @@ def photo_files(folder: str | os.PathLike) -> list[Path]:
     Raises:
         DataError: no such folders.
     """
-    mask_files(Path(folder))
-    return [file for file in sorted((Path(folder) / "images").iterdir()) if is_picture(file)]
+    return [pair.image for pair in find_pairs(folder).pairs]
 
 
 def read_cut_outs(
@@ -61,13 +61,13 @@ def read_cut_outs(
     Raises:
         DataError: no such folders, or no object.
     """
-    masks = mask_files(Path(folder))
+    masks = {pair.image: pair.mask for pair in find_pairs(folder).pairs}
     found = []
     for item in read_masks(folder, groups=groups).items:
         if Path(item.name).stem in skip or len(item.boxes) != 1 or item.crowd[0]:
             continue
         try:
-            mask = read_mask(masks[Path(item.name).stem], item.size)
+            mask = read_mask(masks[item.image], item.size)
         except FaultError:  # `read_masks` has seen it whole.
             continue
         left, top, right, bottom = item.boxes[0].astype(int)

@@ -24,6 +24,18 @@ def test_pairs_come_in_the_order_of_their_names(people):
     assert all(image.stem == mask.stem and mask.parent.name == "masks" for image, mask in pairs)
 
 
+def test_folders_may_be_deep_and_masks_without_a_photo_are_named(tmp_path, photo):
+    for name in ("Images/x/a.png", "Masks/x/a.png", "Masks/x/b.png"):
+        save_image(tmp_path / name, photo)
+    lines = []
+    ((image, mask),) = find_pairs(tmp_path, on_unread=lines.append)
+    assert (image.name, mask.name) == ("a.png", "a.png")
+    (line,) = lines
+    assert line.startswith("passed over: 1 masks without a photo, such as ")
+    (tmp_path / "Images").rename(tmp_path / "photos")
+    assert len(find_pairs(tmp_path, tmp_path / "photos")) == 1
+
+
 def test_each_sixth_is_held_back():
     seen, held_back = split(list(range(14)))
     assert held_back == [5, 11]

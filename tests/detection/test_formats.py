@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from atelier.errors import OutputError
 from detection.annotations import read_dataset
@@ -112,6 +113,7 @@ def test_coco_by_hand(tmp_path):
     pictures = [("deep/a.jpg", (HEIGHT, WIDTH, 3), FOUND), ("b.jpg", (9, 8), NOTHING)]
     content = coco(tmp_path / "found.json", pictures, ("dog", "owl", "cat"))
     assert content == {
+        "info": {},
         "images": [
             {"id": 1, "file_name": "deep/a.jpg", "width": WIDTH, "height": HEIGHT},
             {"id": 2, "file_name": "b.jpg", "width": 8, "height": 9},
@@ -124,14 +126,23 @@ def test_coco_by_hand(tmp_path):
         "annotations": [
             {
                 **{"id": 1, "image_id": 1, "category_id": 3, "score": 0.9877, "iscrowd": 0},
-                **{"bbox": [10.13, 5.5, 19.37, 14.5], "area": 280.87},
+                **{"bbox": [10.13, 5.5, 19.37, 14.5], "area": 280.87, "segmentation": []},
             },
             {
                 **{"id": 2, "image_id": 1, "category_id": 1, "score": 0.5, "iscrowd": 0},
-                **{"bbox": [0.0, 0.0, 60.0, 40.0], "area": 2400.0},
+                **{"bbox": [0.0, 0.0, 60.0, 40.0], "area": 2400.0, "segmentation": []},
             },
         ],
     }
+
+
+def test_pycocotools_shows_what_is_written(tmp_path, capsys):
+    """It needs `info`, and of each annotation `segmentation`."""
+    coco(tmp_path / "found.json", [("a.jpg", (HEIGHT, WIDTH), FOUND)], ("cat", "dog"))
+    read = COCO(tmp_path / "found.json")
+    read.info()
+    read.showAnns(read.loadAnns(read.getAnnIds()))
+    assert len(read.anns) == 2
 
 
 def test_coco_is_read_back(tmp_path):

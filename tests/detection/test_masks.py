@@ -115,13 +115,38 @@ def test_a_damaged_photo_is_a_fault_and_other_files_are_none(folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"split": "train"}, "a folder with masks has no splits such as 'train'"),
+        ({"split": "train"}, "no split 'train'; folders of photos are: none"),
         ({"classes": ("a", "b")}, "a folder with masks has one class, not 2"),
     ],
 )
 def test_what_masks_cannot_say_is_refused(folder, options, words):
     with pytest.raises(DataError, match=words):
         read_masks(folder, **options)
+
+
+def test_folders_of_photos_are_splits(tmp_path):
+    for place, name in (("train", "a"), ("valid", "b")):
+        drawn = np.full((100, 100, 3), 90, np.uint8)
+        save_image(tmp_path / "images" / place / f"{name}.png", drawn)
+        save_image(tmp_path / "masks" / place / f"{name}.png", mask((10, 20, 40, 60)))
+    assert [item.name for item in read_dataset(tmp_path).items] == ["train/a.png", "valid/b.png"]
+    (item,) = read_dataset(tmp_path, "val").items
+    assert item.name == "valid/b.png"
+    (item,) = read_masks(tmp_path, "train", groups=("train/a",)).items
+    assert item.crowd.all()
+
+
+def test_masks_without_a_photo_are_named(folder):
+    (folder / "images" / "b.png").unlink()
+    found = read_masks(folder, strict=True)
+    assert len(found) == 2
+    assert [str(note) for note in found.notes] == ["set: 1 mask is without a photo (masks/b.png)"]
+
+
+def test_photos_may_lie_elsewhere(folder, tmp_path):
+    (folder / "images").rename(tmp_path / "photos")
+    found = read_dataset(folder, images=tmp_path / "photos")
+    assert [len(item.boxes) for item in found.items] == [1, 3, 0]
 
 
 def test_no_such_folder_is_one_line(tmp_path):
