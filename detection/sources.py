@@ -9,10 +9,15 @@ from typing import Literal
 
 from atelier import cli
 from atelier.errors import DataError
-from detection.annotations import Dataset, join, keep_classes, plain, read_dataset
-from detection.annotations.coco import read_coco
-from detection.annotations.masks import is_masks, read_masks
-from detection.annotations.voc import read_voc
+from detection.annotations import (
+    Dataset,
+    join,
+    keep_classes,
+    plain,
+    read_dataset,
+    share_classes,
+)
+from detection.annotations.masks import is_masks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +26,15 @@ class DataConfig:
 
     data: tuple[str, ...] = ("data",)
     """A folder in Pascal VOC's form (as labelImg writes it), in COCO's, or with images/ and masks/;
-    a COCO JSON file; or a set that tensorflow-datasets has prepared: voc/2007, coco/2017. Of
-    several, all pictures and all classes are taken."""
-    format: Literal["auto", "voc", "coco"] = "auto"
+    one with folders such as train/ and valid/, each in such a form (as Roboflow writes it); a COCO
+    JSON file; or a set that tensorflow-datasets has prepared: voc/2007, coco/2017. Of several, all
+    pictures and all classes are taken."""
+    format: Literal["auto", "voc", "coco", "masks"] = "auto"
     """Of the annotations; found out, if left out."""
     split: str | None = None
-    """Which part, such as train or train2017; left out, all that there is."""
+    """Which part, such as train, val or train2017; left out, all that there is."""
+    images: Path | None = None
+    """The folder of the pictures, where they are not beside the annotations."""
     classes: tuple[str, ...] = ()
     """Names of the classes, where not all that the annotations hold are wanted."""
     groups: Path | None = None
@@ -61,30 +69,44 @@ class DataConfig:
         Raises:
             DataError: as `read_dataset`; or there is not one object.
         """
+        return self.read_parts([split or self.split])[0]
+
+    def read_parts(self, splits: Sequence[str | None]) -> list[Dataset]:
+        """Reads several splits, which have the classes of all.
+
+        Raises:
+            DataError: as `read_dataset`; or there is not one object in one of them.
+        """
         if not self.data:
             raise DataError("--data names no data set")
-        dataset = join([self._read(source, split or self.split) for source in self.data])
+        parts = share_classes(
+            [join([self._read(source, split) for source in self.data]) for split in splits]
+        )
         if self.classes:
-            dataset = keep_classes(dataset, self.classes)
-        if all(item.crowd.all() for item in dataset.items):
-            raise DataError(
-                f"{dataset.name}: none of the {len(dataset)} pictures shows an object of the "
-                f"classes {', '.join(map(plain, dataset.classes))}"
-            )
-        return dataset
+            parts = [keep_classes(part, self.classes) for part in parts]
+        for part in parts:
+            if all(item.crowd.all() for item in part.items):
+                raise DataError(
+                    f"{part.name}: none of the {len(part)} pictures shows an object of the classes "
+                    f"{', '.join(map(plain, part.classes))}"
+                )
+        return parts
 
     def _read(self, source: str, split: str | None) -> Dataset:
-        if self.format == "auto" and is_masks(source):
-            return read_masks(
-                source,
-                split,
-                classes=self.classes or None,
-                strict=self.strict,
-                groups=self.group_names,
-            )
-        reader = {"auto": read_dataset, "voc": read_voc, "coco": read_coco}[self.format]
-        exif = None if self.exif == "auto" else self.exif
-        return reader(source, split, strict=self.strict, exif=exif)
+        # What is wanted of other classes is chosen once all sets are there: one may lack a class.
+        # Masks show one class, which has no name but what it is given.
+        form = None if self.format == "auto" else self.format
+        masks = form is None and is_masks(source, self.images)
+        return read_dataset(
+            source,
+            split,
+            images=self.images,
+            classes=(self.classes or None) if masks else None,
+            strict=self.strict,
+            exif=None if self.exif == "auto" else self.exif,
+            form=form,
+            groups=self.group_names,
+        )
 
 
 def common_classes(

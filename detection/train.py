@@ -136,13 +136,13 @@ def read_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
     Raises:
         DataError: as `read_dataset`; or all pictures are to be measured on.
     """
-    seen = config.read()
+    splits = [config.split] if config.validation is None else [config.split, config.validation]
+    seen, *held_back = config.read_parts(splits)
     if config.backgrounds:
         seen = join([seen, *(read_backgrounds(f, seen.classes) for f in config.backgrounds)])
-    if config.validation is None:
+    if not held_back:
         return hold_back(seen)
-    held_back = config.read(config.validation)
-    return without(seen, held_back), held_back
+    return without(seen, held_back[0]), held_back[0]
 
 
 def read_pasted(config: TrainConfig, held_back: Dataset) -> Sequence[CutOut]:

@@ -5,7 +5,15 @@ Annotation files are of unknown origin. They may not lead out of their folder, b
 bounds, or make the reader do anything but read.
 """
 
-from detection.annotations.dataset import Annotated, Dataset, Fault, Note, join, keep_classes
+from detection.annotations.dataset import (
+    Annotated,
+    Dataset,
+    Fault,
+    Note,
+    join,
+    keep_classes,
+    share_classes,
+)
 from detection.annotations.read import read_backgrounds, read_dataset
 from detection.annotations.text import FaultError, plain
 
@@ -20,4 +28,5 @@ __all__ = [
     "plain",
     "read_backgrounds",
     "read_dataset",
+    "share_classes",
 ]

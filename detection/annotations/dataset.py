@@ -73,6 +73,8 @@ class Dataset:
     """What was left out, in the order of reading."""
     notes: tuple[Note, ...] = ()
     """What was mended or taken for granted."""
+    unused: tuple[str, ...] = ()
+    """Classes that the annotations declare and no object has; `keep_classes` takes them."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -82,12 +84,12 @@ def keep_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     """The same pictures, with objects of these classes alone, in this order.
 
     Raises:
-        DataError: a class that the data set does not have.
+        DataError: a class that the data set neither has nor declares.
     """
     places = {name: place for place, name in enumerate(classes)}
     for name in classes:
-        if name not in dataset.classes:
-            known = ", ".join(dataset.classes)
+        if name not in dataset.classes + dataset.unused:
+            known = ", ".join(dataset.classes + dataset.unused)
             raise DataError(f"{dataset.name}: no class {plain(name)!r}; there are {known}")
     items = []
     for item in dataset.items:
@@ -100,19 +102,35 @@ def keep_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
             "difficult": item.difficult[kept],
         }
         items.append(dataclasses.replace(item, **chosen))
-    return dataclasses.replace(dataset, classes=tuple(classes), items=tuple(items))
+    unused = tuple(name for name in dataset.unused if name not in places)
+    return dataclasses.replace(dataset, classes=tuple(classes), items=tuple(items), unused=unused)
 
 
 def join(datasets: Sequence[Dataset]) -> Dataset:
     """Makes one data set of several; its classes are those of all, in the order of the first."""
-    classes = tuple(dict.fromkeys(name for dataset in datasets for name in dataset.classes))
+    alike = share_classes(datasets)
     return Dataset(
-        " + ".join(dataset.name for dataset in datasets),
-        classes,
-        tuple(item for dataset in datasets for item in _relabelled(dataset, classes)),
-        tuple(fault for dataset in datasets for fault in dataset.faults),
-        tuple(note for dataset in datasets for note in dataset.notes),
+        " + ".join(dataset.name for dataset in alike),
+        alike[0].classes,
+        tuple(item for dataset in alike for item in dataset.items),
+        tuple(fault for dataset in alike for fault in dataset.faults),
+        tuple(note for dataset in alike for note in dataset.notes),
+        tuple(dict.fromkeys(name for dataset in alike for name in dataset.unused)),
     )
+
+
+def share_classes(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Gives each data set the classes of all, in the order of the first."""
+    classes = tuple(dict.fromkeys(name for dataset in datasets for name in dataset.classes))
+    return [
+        dataclasses.replace(
+            dataset,
+            classes=classes,
+            items=_relabelled(dataset, classes),
+            unused=tuple(name for name in dataset.unused if name not in classes),
+        )
+        for dataset in datasets
+    ]
 
 
 def _relabelled(dataset: Dataset, classes: tuple[str, ...]) -> tuple[Annotated, ...]:

@@ -26,6 +26,8 @@ LISTED = 2_000_000
 SHOWN = 3
 """Candidates that a fault names at most."""
 
+_ADDRESS = re.compile(r"(?:[A-Za-z][\w+.-]+://[^/?#]*)?(/[^?#]*)(?:\?([^#]*))?(?:#.*)?")
+
 
 class PictureFinder:
     """Finds pictures by the names that annotations give them.
@@ -111,7 +113,9 @@ def readings(name: str) -> list[str]:
     names decoded.
     """
     found = [name, name.replace("\\", "/")]
-    parsed = re.fullmatch(r"(?:[A-Za-z][\w+.-]+:/)?(/[^?#]*)(?:\?([^#]*))?(?:#.*)?", found[1])
+    parsed = re.fullmatch(
+        r"(?:[A-Za-z][\w+.-]+://[^/?#]*)?(/[^?#]*)(?:\?([^#]*))?(?:#.*)?", found[1]
+    )
     if parsed and ("://" in name or parsed[2]):
         asked = urllib.parse.parse_qs(parsed[2] or "", max_num_fields=100) if parsed[2] else {}
         found += [*asked.get("d", []), parsed[1]]

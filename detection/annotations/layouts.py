@@ -8,6 +8,7 @@ Known are the folders of COCO, of CVAT and datumaro (`annotations/`, `images/`),
 from __future__ import annotations
 
 import collections
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +23,9 @@ ALIKE = (("train", "training"), ("val", "valid", "validation"), ("test", "testin
 
 ANNOTATIONS = ("annotations", "annotation", "labels")
 """Folders that COCO files may lie in, in any case."""
+
+XML_FOLDERS = ("annotations", "annotation", "annots", "xmls", "xml", "labels")
+"""Folders that VOC's files may lie in, in any case."""
 
 HEAD = 65536
 """Bytes at either end of a JSON file by which it is told whether it is COCO's."""
@@ -77,11 +81,28 @@ def choose_split(split: str, names: Iterable[str]) -> str | None:
     return None
 
 
-def coco_files(folder: Path) -> list[Path]:
+def holds_xml(folder: Path, *, deep: bool = True) -> bool:
+    """Whether a folder holds XML files, or the folder of annotations in it does.
+
+    Args:
+        folder: the data set's.
+        deep: whether any folder below may hold them.
+    """
+    place = folder if deep else named(folder, XML_FOLDERS)
+    below = files_below(place, skip=_is_hidden) if place is not None else ()
+    near = (path for path in folder.iterdir() if path.is_file())
+    return any(file.suffix.lower() == ".xml" for file in itertools.chain(near, below))
+
+
+def coco_files(folder: Path, *, deep: bool = True) -> list[Path]:
     """Returns the COCO files of a folder, sorted.
 
     They are `annotations/instances_*.json`; else all JSON files of COCO's form there, in the folder
     itself, or, without any, in folders below.
+
+    Args:
+        folder: the data set's.
+        deep: whether to look in folders below.
     """
     if not folder.is_dir():
         return []
@@ -93,9 +114,9 @@ def coco_files(folder: Path) -> list[Path]:
         places.append(annotations)
     near = [file for place in places for file in sorted(place.iterdir()) if _is_json(file)]
     found = [file for file in near[:LOOKED_AT] if looks_like_coco(file)]
-    if found:
+    if found or not deep:
         return found
-    below = files_below(folder, skip=lambda path: path.name.startswith("."))
+    below = files_below(folder, skip=_is_hidden)
     deeper = sorted(file for file in below if _is_json(file) and file not in near)
     return [file for file in deeper[:LOOKED_AT] if looks_like_coco(file)]
 
@@ -150,7 +171,7 @@ def split_names(file: Path) -> list[str]:
 def what_is_there(folder: Path) -> str:
     """Says in a line which kinds of files a folder holds and where, for errors."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    for file in files_below(folder, skip=lambda path: path.name.startswith(".")):
+    for file in files_below(folder, skip=_is_hidden):
         place = file.parent.relative_to(folder).as_posix()
         if not file.name.startswith("."):
             counts[file.suffix.lower() or "no suffix", place] += 1
@@ -160,6 +181,10 @@ def what_is_there(folder: Path) -> str:
     ]
     more = f", and files of {len(counts) - 5} more kinds or folders" if len(counts) > 5 else ""
     return f"found {', '.join(shown)}{more}" if shown else "found no files"
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
 
 
 def _is_json(file: Path) -> bool:

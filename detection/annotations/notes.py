@@ -27,6 +27,7 @@ KINDS = {
         "of another size than the annotations say, with boxes that fit the picture alone: taken "
         "as they are",
     ),
+    "repeated": ("object", "objects", "twice under one id: taken once"),
     "outline": ("object", "objects", "without a box: the box around the outline is taken"),
 }
 """Of what is counted: the noun for one and for many, and what was done."""

@@ -1,11 +1,9 @@
 """Annotations of VOC, COCO and tensorflow-datasets: one result, faults by name, bounds."""
 
 import io
-import json
 import os
 import sys
 from types import SimpleNamespace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,8 +11,7 @@ from PIL import Image
 
 from atelier.errors import DataError
 from atelier.images import load_image
-from detection.annotations import coco, join, keep_classes, read_backgrounds, read_dataset, voc
-from detection.annotations.coco import read_coco
+from detection.annotations import join, keep_classes, read_backgrounds, read_dataset, voc
 from detection.annotations.prepared import read_prepared
 from detection.annotations.voc import read_voc
 
@@ -301,174 +298,6 @@ def test_a_pipe_is_not_waited_for(folder):
     (folder / "Annotations" / "a.xml").unlink()
     os.mkfifo(folder / "Annotations" / "a.xml")
     assert fault(folder) == "a.xml: cannot be read (not a file, but a pipe or a device)"
-
-
-# === COCO ===
-
-
-def content(**changes) -> dict:
-    """Two pictures with an object each, and categories out of order with a gap."""
-    return {
-        "images": [
-            {"id": 7, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT},
-            {"id": 3, "file_name": "b.jpg", "width": WIDTH, "height": HEIGHT},
-        ],
-        "annotations": [
-            {"id": 1, "image_id": 3, "category_id": 90, "bbox": [1, 2, 3.5, 4], "iscrowd": 1},
-            {"id": 2, "image_id": 7, "category_id": 2, "bbox": [0, 0, 10, 20]},
-        ],
-        "categories": [{"id": 90, "name": "cup"}, {"id": 2, "name": "car"}],
-        **changes,
-    }
-
-
-@pytest.fixture
-def coco_folder(tmp_path):
-    root = tmp_path / "coco"
-    for name in ("a.jpg", "b.jpg"):
-        draw(root / "val" / name)
-    (root / "annotations").mkdir()
-    write(root, content())
-    return root
-
-
-def write(root, value):
-    text = value if isinstance(value, str) else json.dumps(value)
-    (root / "annotations" / "instances_val.json").write_text(text)
-
-
-def test_coco_by_hand(coco_folder):
-    for source, split in (
-        (coco_folder, None),
-        (coco_folder, "val"),
-        (coco_folder / "annotations" / "instances_val.json", None),
-    ):
-        found = read_dataset(source, split)
-        assert (found.name, found.classes, found.faults) == ("coco val", ("car", "cup"), ())
-        a, b = found.items
-        assert (a.name, b.name) == ("a.jpg", "b.jpg")
-        np.testing.assert_array_equal(a.boxes, [[0, 0, 10, 20]])
-        np.testing.assert_array_equal(b.boxes, [[1, 2, 4.5, 6]])
-        assert (a.labels.tolist(), b.labels.tolist()) == ([0], [1])
-        assert (a.crowd.tolist(), b.crowd.tolist()) == ([False], [True])
-        assert b.difficult.tolist() == [False]
-
-
-def test_coco_beside_its_pictures(coco_folder):
-    (coco_folder / "annotations" / "instances_val.json").rename(coco_folder / "val" / "all.json")
-    assert len(read_dataset(coco_folder / "val" / "all.json")) == 2
-
-
-def with_object(**changes) -> dict:
-    record = {"id": 9, "image_id": 7, "category_id": 2, "bbox": [1, 1, 5, 5], **changes}
-    return content(annotations=[*content()["annotations"], record])
-
-
-def with_picture(**changes) -> dict:
-    record = {"id": 8, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT, **changes}
-    return content(images=[*content()["images"], record])
-
-
-OBJECT = "instances_val.json: picture a.jpg, object 9"
-COCO_FAULTS = {
-    "no area": (with_object(bbox=[1, 1, 0, 5]), f"{OBJECT} (car): the box 1 1 1 6 has no area"),
-    "outside": (with_object(bbox=[60, 1, 9, 5]), f"{OBJECT} (car): nothing of the box 60 1 69 6"),
-    "nan": (with_object(bbox=[1, float("nan"), 5, 5]), f"{OBJECT} (car): 'bbox' holds nan"),
-    "infinite": (with_object(bbox=[1, 1, float("inf"), 5]), "'bbox' holds inf"),
-    "text": (with_object(bbox=[1, "2", 5, 5]), "'bbox' holds 2, which is no number"),
-    "truth": (with_object(bbox=[True, 1, 5, 5]), "'bbox' holds True, which is no number"),
-    "three": (with_object(bbox=[1, 1, 5]), "'bbox' is no list of four numbers"),
-    "none": (with_object(bbox=None), "'bbox' is no list of four numbers"),
-    "category": (with_object(category_id=5), f"{OBJECT}: unknown category 5"),
-    "category list": (with_object(category_id=[2]), f"{OBJECT}: 'category_id' is [2], of a wrong"),
-    "crowd": (with_object(iscrowd="yes"), f"{OBJECT} (car): 'iscrowd' is yes, neither 0 nor 1"),
-    "stray": (with_object(image_id=1), "annotation number 3: no picture has the id 1"),
-    "unhashable": (with_object(image_id={}), "annotation number 3: 'image_id' is {}, of a wrong"),
-    "string": (content(annotations=["x"]), "annotation number 1: not an object"),
-    "picture missing": (with_picture(file_name="z.jpg"), "picture z.jpg: the picture is missing"),
-    "picture's size": (with_picture(width=9), "the picture is 60×40, but the annotations say 9×40"),
-    "picture without": (with_picture(height=None), "picture a.jpg: 'height' is None, of a wrong"),
-    "picture twice": (with_picture(id=7), "image number 3: a second picture of the id 7"),
-    "picture unnamed": (with_picture(file_name=4), "image number 3: 'file_name' is 4, of a wrong"),
-    "traversal": (with_picture(file_name="../../x.jpg"), "'../../x.jpg' leads out of the folder"),
-    "absolute": (
-        with_picture(file_name="/elsewhere/a.png"),
-        "'/elsewhere/a.png' leads out of the folder",
-    ),
-    "nul": (with_picture(file_name="a\0.jpg"), "leads out of the folder"),
-    "surrogate": (with_picture(file_name="\ud800.jpg"), "cannot be followed"),
-}
-
-
-@pytest.mark.parametrize("name", COCO_FAULTS)
-def test_a_fault_of_coco_is_named_and_the_rest_is_read(coco_folder, name):
-    value, reason = COCO_FAULTS[name]
-    write(coco_folder, value)
-    assert reason in fault(coco_folder)
-    assert "b.jpg" in [item.name for item in read_dataset(coco_folder).items]
-
-
-def test_a_link_out_of_cocos_folder_is_refused(coco_folder):
-    (coco_folder / "val" / "z.jpg").symlink_to("/elsewhere/a.png")
-    write(coco_folder, with_picture(file_name="z.jpg"))
-    assert "'z.jpg' is a link that leads out of the folder" in fault(coco_folder)
-    (coco_folder / "annotations" / "instances_val.json").unlink()
-    (coco_folder / "annotations" / "instances_val.json").symlink_to("/elsewhere/a.png")
-    with pytest.raises(DataError, match="is a link that leads out of the folder"):
-        read_dataset(coco_folder)
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("", "malformed JSON"),
-        ('{"images": [', "malformed JSON"),
-        ("[[[", "malformed JSON"),
-        ([], "not COCO's form: an object"),
-        ({"images": []}, "not COCO's form: 'annotations' is no list"),
-        (content(images={}), "'images' is no list"),
-        (content(categories=[3]), "not an object"),
-        (content(categories=[{"id": 1}]), "'name' is missing"),
-        (content(categories=[{"id": "1", "name": "x"}]), "'id' is 1, of a wrong type"),
-        (content(categories=[{"id": 1, "name": "x\n"}]), "no category's name"),
-        (content(categories=[{"id": i, "name": "x"} for i in (1, 2)]), "a class is named twice"),
-        (content(categories=[{"id": 1, "name": n} for n in "xy"]), "two categories have the id 1"),
-        (content(images=[]), "no annotated picture"),
-    ],
-)
-def test_what_is_not_cocos_form_is_one_line(coco_folder, value, reason):
-    write(coco_folder, value)
-    with pytest.raises(DataError, match=reason) as error:
-        read_dataset(coco_folder)
-    assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 600
-
-
-def test_an_integer_beyond_floats_is_no_number(coco_folder, monkeypatch):
-    write(coco_folder, with_object())
-    monkeypatch.setattr(coco.math, "isfinite", Mock(side_effect=OverflowError))
-    with pytest.raises(DataError, match="which is no number"):
-        read_dataset(coco_folder)
-
-
-def test_json_on_which_python_gives_up_is_malformed(coco_folder, monkeypatch):
-    monkeypatch.setattr(json, "loads", Mock(side_effect=RecursionError))
-    with pytest.raises(DataError, match="malformed JSON"):
-        read_dataset(coco_folder)
-
-
-def test_a_large_json_is_bounded(coco_folder, monkeypatch):
-    monkeypatch.setattr(coco, "JSON_BYTES", 100)
-    with pytest.raises(DataError, match=r"instances_val.json: larger than 100 bytes"):
-        read_coco(coco_folder)
-
-
-def test_cocos_split_must_be_said_if_there_are_several(coco_folder):
-    (coco_folder / "annotations" / "instances_train.json").write_text("{}")
-    with pytest.raises(DataError, match=r"say of which split; .* there are: train, val"):
-        read_dataset(coco_folder)
-    with pytest.raises(DataError, match="no split 'x'"):
-        read_dataset(coco_folder, "x")
 
 
 # === tensorflow-datasets ===

@@ -48,7 +48,7 @@ def test_forms_are_found_out_or_said(shapes, coco, masks):
     assert config("--data", coco).read().classes == ("disc",)
     assert config("--data", coco, "--format", "coco").read().classes == ("disc",)
     assert config("--data", masks).read().classes == ("object",)
-    with pytest.raises(DataError, match="instances_SPLIT"):
+    with pytest.raises(DataError, match=r"no JSON file of COCO's form; found 7 \.png in JPEGI"):
         config("--data", shapes, "--format", "coco").read()
     with pytest.raises(DataError, match="no XML files"):
         config("--data", masks, "--format", "voc").read()
@@ -91,6 +91,34 @@ def test_the_split_is_that_of_the_settings_or_another(shapes, tmp_path):
     assert [item.name for item in settings.read().items] == ["0.png", "1.png"]
     assert [item.name for item in settings.read("val").items] == ["2.png"]
     assert len(config("--data", folder).read()) == 7
+
+
+def test_pictures_may_lie_elsewhere(shapes, coco, masks, tmp_path):
+    (coco.parent / "a.png").rename(tmp_path / "a.png")
+    assert len(config("--data", coco, "--images", tmp_path).read()) == 1
+    (masks / "images").rename(tmp_path / "photos")
+    assert len(config("--data", masks, "--images", tmp_path / "photos").read()) == 2
+    folder = shutil.copytree(shapes, tmp_path / "copy")
+    (folder / "JPEGImages").rename(tmp_path / "pictures")
+    assert len(config("--data", folder, "--images", tmp_path / "pictures").read()) == 7
+
+
+def test_parts_have_the_classes_of_all(coco, tmp_path):
+    """As in Roboflow's valid/, where a rare class is missing."""
+    for name, labels in (("train", ("disc", "cup")), ("valid", ("cup",))):
+        content = json.loads(coco.read_text())
+        (record,) = content["annotations"]
+        numbered = list(enumerate(labels, 1))
+        content["categories"] = [{"id": n, "name": label} for n, label in numbered]
+        content["annotations"] = [{**record, "id": n, "category_id": n} for n, _ in numbered]
+        save_image(tmp_path / "set" / name / "a.png", np.zeros((40, 60, 3), np.uint8))
+        (tmp_path / "set" / name / "_annotations.coco.json").write_text(json.dumps(content))
+    for words in ((), ("--classes", "disc", "cup")):
+        seen, held_back = config("--data", tmp_path / "set", *words).read_parts(["train", "val"])
+        assert seen.classes == held_back.classes == ("disc", "cup")
+        assert held_back.items[0].labels.tolist() == [1]
+    with pytest.raises(DataError, match="no class 'cap'"):
+        config("--data", tmp_path / "set", "--classes", "cap").read()
 
 
 def test_groups_are_read_from_a_file(masks, tmp_path):
