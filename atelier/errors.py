@@ -35,6 +35,10 @@ class ImageError(AtelierError):
     """A picture that cannot be read, or is outside the stated bounds."""
 
 
+class KindError(ImageError, TypeError):
+    """A picture in memory whose numbers are of a type that pictures do not have."""
+
+
 class DataError(AtelierError):
     """A data set that is missing, damaged or not what it should be."""
 

@@ -1,25 +1,46 @@
 """Opens pictures of unknown origin: in few formats, and with bounds on what is read of each.
 
-Only the formats in `FORMATS` are read. The number of reads, the EXIF data and the values of a TIFF
-file's directory are bounded by the constants below, before a pixel is decoded.
+Only the formats in `FORMATS` and `OPTIONAL` are read. The number of reads, the EXIF data and the
+values of a TIFF file's directory are bounded by the constants below, before a pixel is decoded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from atelier.extras import missing
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's suffix."""
+
+OPTIONAL = {"HEIF": ("pillow_heif", "pillow-heif"), "JXL": ("pillow_jxl", "pillow-jxl-plugin")}
+"""Formats that need a module of the extra `formats`, and the package that it comes from."""
+
+OPTIONAL_SUFFIXES = {".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JXL"}
+"""The suffixes of those formats."""
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What may stand after `ftyp` in HEIF files; the last two in AVIF files, too."""
+
+_JXL_PREFIXES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+"""How JPEG XL files begin: a codestream alone, or boxes (ISO/IEC 18181-2)."""
+
+_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+"""Width to height, by number (ISO/IEC 18181-1, annex D)."""
+
+_JXL_HEAD = 2**20
+"""The bytes in which a JPEG XL file's size must stand."""
 
 _HEAD_READS, _MORE_READS = 8_000, 200_000
 """How often a file may be read from: for its head, and then for the rest, for which once every 256
@@ -60,11 +81,26 @@ _hushing, _hushed, _filters = threading.Lock(), 0, []
 """How many blocks of `hush_pillow` there are now, and the filter that they share."""
 
 
+class UnreadableError(OSError):
+    """A picture that is refused; its text is the reason alone."""
+
+
 @contextlib.contextmanager
-def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
+def open_image(
+    source: str | os.PathLike | bytes, max_pixels: int | None = None
+) -> Iterator[Image.Image]:
     """A picture's file of which the head is read and nothing decoded, for the block.
 
+    Of a TIFF file that Pillow cannot read, only `size`, `format` and `info` are there, see
+    `atelier.tiff`.
+
+    Args:
+        source: the file's path or bytes.
+        max_pixels: the bound for formats that are decoded when they are opened; Pillow's, if left
+            out.
+
     Raises:
+        UnreadableError: a package is missing, or there are too many pixels.
         Exception: of any kind; the file is no picture of `FORMATS`, or a damaged one.
     """
     with (
@@ -73,8 +109,9 @@ def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
     ):
         _check_tiff(_Guarded(stream))
         stream.seek(0)
+        formats = (*FORMATS, *_optional(stream, max_pixels or 2 * Image.MAX_IMAGE_PIXELS))
         guarded = _Guarded(stream)
-        with Image.open(guarded, formats=FORMATS) as image:
+        with _opened(guarded, formats) as image:
             guarded.leave_head()
             if image.format == "TIFF":
                 # Instead of reading the file's tags anew.
@@ -82,6 +119,108 @@ def open_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
                 exif[ExifTags.Base.Orientation] = turn if turn in _TURNS else 1
                 image.info["exif"] = exif.tobytes()
             yield image
+
+
+def _opened(stream: _Guarded, formats: Sequence[str]) -> Image.Image:
+    try:
+        return Image.open(stream, formats=formats)
+    except Image.UnidentifiedImageError:
+        stream.seek(0)
+        head = stream.read(16)
+        if not head.startswith(_TIFF_PREFIXES):
+            raise
+        stream.seek(0)
+        return UnreadTiff(stream, head)
+
+
+class UnreadTiff(Image.Image):
+    """What the tags of a TIFF file say that Pillow cannot read."""
+
+    format = "TIFF"
+
+    def __init__(self, stream: _Guarded, head: bytes):
+        super().__init__()
+        self.tag_v2 = TiffImagePlugin.ImageFileDirectory_v2(head if 43 in head[2:4] else head[:8])
+        stream.seek(self.tag_v2.next)
+        self.tag_v2.load(stream)
+        self._size = tuple(int(self.tag_v2[tag]) for tag in (256, 257))
+        if _TIFF_PROFILE in self.tag_v2:
+            self.info["icc_profile"] = self.tag_v2[_TIFF_PROFILE]
+
+    def load(self):
+        """Refuses to: Pillow has no decoder for the pixels."""
+        raise UnreadableError("a TIFF file of a kind that cannot be read")
+
+
+def register(format: str) -> None:
+    """Makes Pillow know a format of `OPTIONAL`.
+
+    Raises:
+        UnreadableError: the package is not installed.
+    """
+    module, package = OPTIONAL[format]
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        raise UnreadableError(missing(package, "formats")) from None
+    if format == "HEIF":
+        found.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+
+def _optional(stream: BinaryIO, max_pixels: int) -> tuple[str, ...]:
+    """The format of `OPTIONAL` that a file has, ready to be opened; the file is at its start."""
+    head = stream.read(64)
+    stream.seek(0)
+    if head.startswith(_JXL_PREFIXES):
+        width, height = _jxl_size(stream.read(_JXL_HEAD))
+        stream.seek(0)
+        if width * height > max_pixels:  # It is decoded when it is opened.
+            raise UnreadableError(f"{width}×{height} is more than {max_pixels:,} pixels")
+        register("JXL")
+        return ("JXL",)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head[12:]:
+        register("HEIF")
+        return ("HEIF",)
+    return ()
+
+
+def _jxl_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG XL file (ISO/IEC 18181-1, annex D).
+
+    Raises:
+        UnreadableError: they are not in its first bytes.
+    """
+    place = 0
+    while not data.startswith(b"\xff\x0a", place):  # Boxes, of which one holds the codestream.
+        if place + 16 > len(data):
+            raise UnreadableError("damaged or truncated (its size is not found)")
+        size, kind = struct.unpack_from(">I4s", data, place)
+        head = 16 if size == 1 else 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, place + 8)
+        if kind in (b"jxlc", b"jxlp"):
+            place += head + (4 if kind == b"jxlp" else 0)
+            if not data.startswith(b"\xff\x0a", place):
+                raise UnreadableError("damaged or truncated (its size is not found)")
+        else:
+            place += max(size, head) if size else len(data)
+    bits = int.from_bytes(data[place + 2 : place + 14].ljust(12, b"\0"), "little")
+
+    def number(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & (1 << count) - 1, bits >> count
+        return value
+
+    def side(small: int) -> int:
+        return 8 * (number(5) + 1) if small else 1 + number((9, 13, 18, 30)[number(2)])
+
+    small = number(1)
+    height = side(small)
+    ratio = number(3)
+    if not ratio:
+        return side(small), height
+    across, down = _JXL_RATIOS[ratio - 1]
+    return height * across // down, height
 
 
 @contextlib.contextmanager
@@ -109,8 +248,11 @@ def hush_pillow() -> Iterator[None]:
 def orientation(image: Image.Image) -> int:
     """EXIF's orientation, from 1, which is upright, to 8; 1 where there is none to be read.
 
-    A PNG must be decoded before: its EXIF may stand behind the pixels.
+    A PNG must be decoded before: its EXIF may stand behind the pixels. Decoders of HEIF, AVIF and
+    JPEG XL turn pictures by what else their files say, and EXIF's does not count then.
     """
+    if image.format == "JXL" and not getattr(image, "jpeg", None):  # Else the JPEG's own pixels.
+        return 1
     try:
         # The second is text of PNG files, in hexadecimal.
         for name, most in (("exif", _EXIF_BYTES), ("Raw profile type exif", 2 * _EXIF_BYTES)):

@@ -19,11 +19,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image
 
+from atelier.arrays import as_array, as_uint8
+from atelier.decoding import decode, to_pixels
 from atelier.errors import ImageError
 from atelier.files import files_below, read_bounded
-from atelier.image_files import hush_pillow, open_image, upright
+from atelier.image_files import UnreadableError, hush_pillow, open_image
 from atelier.metadata import NOTHING, Metadata, read_metadata
-from atelier.pixels import as_rgba, flatten, is_deep, is_transparent, to_8_bit, to_srgb
+from atelier.pixels import flatten
 from atelier.saving import save_image as save_image
 from atelier.saving import write_png as write_png
 
@@ -33,6 +35,7 @@ MAX_PIXELS = 100_000_000
 READABLE = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".bmp", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm"),
+    *(".apng", ".pnm", ".pbm", ".pfm", ".heic", ".heif", ".hif", ".jxl"),
 )
 """The suffixes by which a folder's pictures are found."""
 
@@ -45,7 +48,10 @@ HEAD_BYTES = 100_000_000
 MAX_SCANS = 50
 """The most scans that a progressive JPEG may have; ordinary ones have about ten."""
 
-_SOURCES = "a path, a file's bytes, an open file, a PIL image or a uint8 array"
+_SOURCES = (
+    "a path, a file's bytes, an open file, a PIL image, or an array or tensor of uint8 or of "
+)
+_SOURCES += "floats in [0, 1]"
 
 MAX_SEGMENTS = 10_000
 """The most segments that a progressive JPEG may have; ordinary ones have some dozens."""
@@ -91,14 +97,16 @@ def load_image(
 ) -> np.ndarray:
     """Reads a picture of any common kind as 8-bit RGB.
 
-    EXIF orientation is applied; an embedded colour profile is converted to sRGB; grey, palette,
-    CMYK and 16-bit pictures are converted, floats by where their bright end lies (see
-    `atelier.pixels.to_8_bit`); of an animation, the first frame is taken. EXIF data and colour
-    profiles that are damaged are passed over.
+    EXIF orientation is applied; colours are converted to sRGB from what the file states (see
+    `atelier.colour`); grey, palette, CMYK and LAB pictures are converted, those of more than 8 bits
+    and of floats by what the file states of their range, else by what is used of it (see
+    `atelier.deep`); of an animation, the first frame is taken. EXIF data and colour profiles that
+    are damaged are passed over.
 
     Args:
         source: a path, a file's bytes, a file that is open for reading bytes, a PIL image, a
-            `Picture`, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+            `Picture`, or an array or tensor (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, of
+            floats in [0, 1] or of uint16.
         alpha: "flatten" lays transparent pictures on `background`; "keep" gives them a fourth
             channel.
         background: RGB, each in [0, 255].
@@ -113,7 +121,8 @@ def load_image(
     Raises:
         ImageError: missing, unreadable, truncated, not a picture, empty, or too large. The text
             names the file and the reason.
-        TypeError: `source` is of another type.
+        TypeError: `source` is of another type; `KindError`, which is an `ImageError`, too, if it is
+            an array of one.
     """
     return _load(source, alpha, background, grey, max_pixels)[0]
 
@@ -135,24 +144,32 @@ def _load(source, alpha, background, grey, max_pixels) -> tuple[np.ndarray, Call
     """A picture's pixels, and what reads the rest when it is asked for."""
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(source, Picture):
-        image = _from_array(source.image, alpha, background, grey, max_pixels)
+        _check_size(source.image.shape[1], source.image.shape[0], "array", max_pixels)
+        image = _from_array(as_uint8(source.image)[0], alpha, background, grey)
         return image, lambda: source.metadata
-    if isinstance(source, np.ndarray):
-        return _from_array(source, alpha, background, grey, max_pixels), lambda: NOTHING
+    array = None if isinstance(source, Image.Image) else as_array(source)
+    if array is not None:
+        if array.ndim in (2, 3):
+            _check_size(array.shape[1], array.shape[0], "array", max_pixels)
+        levels, changed = as_uint8(array)
+        image = _from_array(levels, alpha, background, grey)
+        return image, lambda: Metadata(changed=changed)
     name = name_of(source)
     if isinstance(source, Image.Image):  # Perhaps opened, but not decoded so far.
         data, opened = None, source
         with _refusing(name, max_pixels), hush_pillow():
-            decoded = _decode(source, name, max_pixels)
+            _check_size(*source.size, name, max_pixels)
+            decoded = decode(source, None, max_pixels)
     else:
         data = read_source(source, max_pixels)
         if not data:
             raise ImageError(f"{name}: the file is empty")
-        with _refusing(name, max_pixels), open_image(data) as opened:
+        with _refusing(name, max_pixels), open_image(data, max_pixels) as opened:
+            _check_size(*opened.size, name, max_pixels)
             _check_effort(opened, data, name, max_pixels)
-            decoded = _decode(opened, name, max_pixels)
-    array, profile = _from_pil(decoded, alpha, background, grey)
-    return array, functools.partial(read_metadata, opened, data, profile)
+            decoded = decode(opened, data, max_pixels)
+    array, profile = to_pixels(decoded, alpha, background, grey)
+    return array, functools.partial(read_metadata, opened, data, profile, decoded.notes)
 
 
 def read_source(source: ImageSource, max_pixels: int | None = None) -> ImageSource:
@@ -162,7 +179,9 @@ def read_source(source: ImageSource, max_pixels: int | None = None) -> ImageSour
         ImageError: it cannot be read, or is larger than the file of a picture may be.
         TypeError: it is nothing that a picture is read from.
     """
-    if isinstance(source, (np.ndarray, Image.Image, Picture, bytes)):
+    if isinstance(source, (np.ndarray, Image.Image, Picture, bytes)) or hasattr(
+        source, "__array__"
+    ):
         return source
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
@@ -263,14 +282,8 @@ def _read_bytes(path: Path, limit: int) -> bytes:
         raise ImageError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
-def _from_array(array, alpha, background, grey, max_pixels) -> np.ndarray:
-    if array.dtype != np.uint8:
-        raise ImageError(f"arrays must be uint8, not {array.dtype}: scale to [0, 255] and convert")
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise ImageError(f"arrays must be (H, W), (H, W, 3) or (H, W, 4), not {array.shape}")
-    _check_size(array.shape[1], array.shape[0], "array", max_pixels)
+def _from_array(array: np.ndarray, alpha, background, grey) -> np.ndarray:
+    """A picture, uint8 (H, W, C), in memory of its own."""
     if array.shape[2] == 1:
         return array[..., 0].copy() if grey == "keep" else np.repeat(array, 3, axis=2)
     if array.shape[2] == 4 and alpha == "flatten":
@@ -285,6 +298,8 @@ def _refusing(name: str, max_pixels: int) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except UnreadableError as error:
+        raise ImageError(f"{name}: {_one_line(error)}") from None
     except Image.DecompressionBombError:
         bound = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow has one of its own.
         raise ImageError(f"{name}: more than {bound:,} pixels") from None
@@ -294,32 +309,6 @@ def _refusing(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: takes more memory than there is") from None
     except Exception as error:  # Pillow's decoders raise two dozen kinds on damaged files.
         raise ImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
-
-
-def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """All that Pillow may find damaged: the pixels, the orientation, the transparent colour."""
-    _check_size(*image.size, name, max_pixels)
-    image.load()
-    decoded = upright(image)
-    if is_transparent(decoded) and not is_deep(decoded):
-        decoded = as_rgba(decoded)
-    return decoded
-
-
-def _from_pil(image: Image.Image, alpha, background, grey) -> tuple[np.ndarray, str]:
-    """The pixels, and the name of the profile from which they have been converted, if any."""
-    if is_deep(image):
-        image = to_8_bit(image)
-    transparent = is_transparent(image)
-    if grey == "keep" and image.mode in ("1", "L") and not transparent:
-        return np.asarray(image.convert("L")).copy(), ""
-    if transparent:
-        image = as_rgba(image)
-    image, profile = to_srgb(image)
-    array = np.asarray(image.convert("RGBA" if transparent else "RGB"))
-    if transparent and alpha == "flatten":
-        return flatten(array, background), profile
-    return array.copy(), profile
 
 
 def count_scans(data: bytes) -> int:

@@ -20,7 +20,7 @@ XMP_BYTES = 2**20
 JPEG_XMP_BYTES = 65_502
 """The most of it that a segment of a JPEG file holds (XMP specification, part 3, section 1.1.3)."""
 
-_EXIF_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF")
+_EXIF_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "JXL")
 """Pillow's names of the formats that hold EXIF and XMP data."""
 
 _DPI_FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "BMP")
@@ -50,29 +50,37 @@ class Metadata:
     another."""
     lost: tuple[str, ...] = ()
     """A line for each part that could not be read."""
+    changed: tuple[str, ...] = ()
+    """A line for each thing about the pixels that is not as the file has it, but for colours."""
 
     def stripped(self) -> Metadata:
         """The same without what tells of the camera, of people and of places."""
-        return Metadata(dpi=self.dpi, profile=self.profile)
+        return Metadata(dpi=self.dpi, profile=self.profile, changed=self.changed)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """A line for each thing that is not as the file has it."""
         converted = (f"colours are sRGB now, no longer {self.profile}",) if self.profile else ()
-        return (*converted, *self.lost)
+        return (*self.changed, *converted, *self.lost)
 
 
 NOTHING = Metadata()
 """Of a picture that has no file."""
 
 
-def read_metadata(image: Image.Image, source: bytes | None = None, profile: str = "") -> Metadata:
+def read_metadata(
+    image: Image.Image,
+    source: bytes | None = None,
+    profile: str = "",
+    changed: tuple[str, ...] = (),
+) -> Metadata:
     """Reads what a decoded picture's file says.
 
     Args:
         image: with what Pillow found in the file.
         source: the file, if it is at hand; the EXIF data of TIFF and AVIF is read from it.
         profile: the name of the profile from which the pixels have been converted to sRGB.
+        changed: lines about how else the pixels have been converted.
     """
     lost = []
     block = packet = b""
@@ -95,7 +103,7 @@ def read_metadata(image: Image.Image, source: bytes | None = None, profile: str 
     packet = _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", packet))
     if any(_IPTC in part for part in _photoshop(image)):
         lost.append("IPTC data is left out")
-    return Metadata(block, packet, _resolution(image), profile, tuple(lost))
+    return Metadata(block, packet, _resolution(image), profile, tuple(lost), changed)
 
 
 def save_options(
@@ -161,7 +169,7 @@ def _tiff_tags(block: bytes, packet: bytes) -> Image.Exif:
 def _exif_of(image: Image.Image, source: bytes | None) -> bytes:
     if image.format == "TIFF":
         return exif.from_tiff(source) if source is not None else b""
-    if image.format == "AVIF" and source is not None:
+    if image.format in ("AVIF", "HEIF") and source is not None:
         return exif.from_avif(source)
     text = image.info.get("Raw profile type exif")  # PNG files of ImageMagick.
     if "exif" not in image.info and text:

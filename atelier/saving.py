@@ -13,7 +13,7 @@ from PIL import Image
 
 from atelier.errors import OutputError, one_line
 from atelier.files import atomic_path, write_stream
-from atelier.image_files import hush_pillow
+from atelier.image_files import OPTIONAL_SUFFIXES, UnreadableError, hush_pillow, register
 from atelier.metadata import METADATA_OPTIONS, Metadata, save_options
 from atelier.pixels import flatten
 
@@ -33,10 +33,11 @@ def save_image(
     """Writes a picture, whole or not at all, in the format that the suffix names.
 
     Args:
-        path: where to; JPEG (no alpha: laid on white), PNG, WebP, TIFF, AVIF, BMP or GIF.
+        path: where to; JPEG (no alpha: laid on white), PNG, WebP, TIFF, AVIF, BMP, GIF;
+            and HEIC and JPEG XL with the extra `formats`.
         image: uint8 (H, W), (H, W, 3) or (H, W, 4), in sRGB.
         overwrite: whether an existing file may be replaced.
-        quality: of JPEG, WebP and AVIF, in [1, 100].
+        quality: of JPEG, WebP, AVIF, HEIC and JPEG XL, in [1, 100].
         metadata: of the picture that it was made from, to be written as far as the format holds it.
 
     Returns:
@@ -47,6 +48,11 @@ def save_image(
             picture that is too large for the format.
     """
     suffix = Path(path).suffix.lower()
+    if suffix in OPTIONAL_SUFFIXES:
+        try:
+            register(OPTIONAL_SUFFIXES[suffix])
+        except UnreadableError as error:
+            raise OutputError(f"cannot write {path}: {error}") from None
     format = Image.registered_extensions().get(suffix)
     if format not in Image.SAVE:
         raise OutputError(f"{path}: no picture format for the suffix {suffix!r}; try .png or .jpg")
@@ -93,7 +99,7 @@ def _options(
     options, notes = {}, ()
     if metadata is not None:
         options, notes = save_options(metadata, format, image.shape[1], image.shape[0])
-    if format in ("JPEG", "MPO", "WEBP", "AVIF"):
+    if format in ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL"):
         options["quality"] = quality
     if format in ("JPEG", "MPO"):
         options["subsampling"] = 0

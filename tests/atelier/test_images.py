@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from atelier import images
+from atelier import decoding, images
 from atelier.errors import ImageError, OutputError
 from atelier.images import (
     READABLE,
@@ -110,10 +110,10 @@ def test_an_open_file_is_read_up_to_the_bound(monkeypatch):
 
 
 def test_a_fault_of_our_own_is_not_called_damage(monkeypatch, photo):
-    def fails(image):
+    def fails(image, *_):
         raise KeyError("ours")
 
-    monkeypatch.setattr(images, "to_srgb", fails)
+    monkeypatch.setattr(decoding, "to_srgb", fails)
     with pytest.raises(KeyError, match="ours"):
         load_image(encode(Image.fromarray(photo), "PNG"))
 
@@ -139,8 +139,10 @@ def test_grey_arrays_become_rgb(shape):
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((2, 2, 3)), "must be uint8, not float64"),
-        (np.zeros((2, 2, 3), bool), "must be uint8, not bool"),
+        (np.full((2, 2, 3), 2.0), "floats must be in [0, 1], not from 2 to 2"),
+        (np.full((2, 2, 3), np.nan), "floats must be in [0, 1], not from nan to nan"),
+        (np.zeros((2, 2, 3), bool), "must be uint8, uint16 or floats in [0, 1], not bool"),
+        (np.zeros((2, 2, 3), np.int64), "not int64"),
         (np.zeros((2, 2, 2), np.uint8), r"not (2, 2, 2)"),
         (np.zeros((1, 2, 2, 3), np.uint8), "not (1, 2, 2, 3)"),
         (np.zeros(4, np.uint8), "not (4,)"),
@@ -335,13 +337,14 @@ def test_16_bit_tiff_of_both_byte_orders():
         assert colours(load_image(file)) == [[0] * 3, [1] * 3, [2] * 3, [255] * 3]
 
 
-def test_32_bit_integers_are_8_bits_or_16_by_their_largest():
+def test_32_bit_integers_have_the_bits_that_are_used():
     def loaded(values):
         return load_image(Image.fromarray(np.array([values], np.int32)))[0, :, 0].tolist()
 
     assert loaded([0, 100, 255]) == [0, 100, 255]
     assert loaded([0, 257, 65535]) == [0, 1, 255]
-    assert loaded([-5, 65535, 10**6]) == [0, 255, 255]
+    assert loaded([-5, 65535, 2**20 - 1]) == [0, 16, 255]
+    assert loaded([-100, 0, 100]) == [0, 128, 255]
 
 
 def test_float_tiff_is_0_to_1_or_0_to_255_by_its_largest():
