@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ class Flag:
     name: str
     """As typed: --background; of an argument without a flag, its field: inputs."""
     kind: str
-    """The annotation of its field, without tyro's marks."""
+    """The annotation of its field, without tyro's marks and with what its names stand for."""
     default: str | None
-    """Its default as written in the source; None if it must be given."""
+    """Its default as the source has it, constants by their values; None if it must be given."""
     text: str
     """Its docstring, on one line."""
     aliases: tuple[str, ...] = ()
@@ -113,6 +114,8 @@ def _dataclass(file: Path, name: str) -> tuple[ast.ClassDef | None, str, dict[st
     if found is None:  # A class of another library's, such as Protocol.
         return None, "", {}
     home, definition = found
+    if not isinstance(definition, ast.ClassDef):
+        return None, "", {}
     text, fields = ast.get_docstring(definition) or "", {}
     for base in reversed(definition.bases):
         _, inherited, more = _dataclass(home, ast.unparse(base))
@@ -124,34 +127,72 @@ def _dataclass(file: Path, name: str) -> tuple[ast.ClassDef | None, str, dict[st
             field = node.target.id
             described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             written = after.value.value if described else ""
-            flag = _flag(node, " ".join(str(written).split()))
+            flag = _flag(home, node, " ".join(str(written).split()))
             if not flag.text and field in fields:
                 flag = dataclasses.replace(flag, text=fields[field].text)
             fields[field] = flag
     return definition, text, fields
 
 
-def _definition(file: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
-    """Where a class that a module knows by a name is defined, and its definition."""
+def _definition(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.expr] | None:
+    """Where a class or constant that a module knows by a name is defined; its class or value."""
     tree = _tree(file)
     head, _, rest = name.partition(".")
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return file, node
+        if isinstance(node, ast.ClassDef) and node.name == head:
+            return (file, node) if not rest else _default(file, node, rest)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return file, node.value
         if not isinstance(node, ast.ImportFrom) or node.level:
             continue
         for alias in node.names:
             if (alias.asname or alias.name) != head:
                 continue
-            if rest:  # A module's class: batches.ClusterSettings.
-                home = source_of(f"{node.module}.{alias.name}")
-                return _definition(home, rest) if home else None
+            module = source_of(f"{node.module}.{alias.name}")
+            if module is not None:  # Of which a class is asked for: batches.ClusterSettings.
+                return _definition(module, rest) if rest else None
             home = source_of(node.module) or ROOT.joinpath(*node.module.split("."), "__init__.py")
-            return _definition(home, alias.name) if home.is_file() else None
+            name = ".".join(filter(None, (alias.name, rest)))
+            # A package that imports its own part: from atelier import media.
+            return _definition(home, name) if home.is_file() and home != file else None
     return None
 
 
-def _flag(node: ast.AnnAssign, text: str) -> Flag:
+def _default(
+    file: Path, definition: ast.ClassDef, field: str
+) -> tuple[Path, ast.ClassDef | ast.expr] | None:
+    """The default of a class's field."""
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == field and node.value:
+            return file, node.value
+    return None
+
+
+PLAIN = (ast.Constant, ast.Tuple, ast.Subscript, ast.Call)
+"""Expressions that say more than the name of a constant: "lite", (1, 2), Literal[…], Path(…)."""
+
+
+class _Resolve(ast.NodeTransformer):
+    """Puts what they stand for in the place of the project's own names."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        found = _definition(self.file, ast.unparse(node))
+        if found is None or not isinstance(found[1], PLAIN):
+            return node
+        return _resolved(*found)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        return self.visit_Name(node)
+
+
+def _resolved(file: Path, node: ast.expr) -> ast.expr:
+    return _Resolve(file).visit(copy.deepcopy(node))
+
+
+def _flag(file: Path, node: ast.AnnAssign, text: str) -> Flag:
     field, kind, aliases = node.target.id, node.annotation, []
     if isinstance(kind, ast.Subscript) and ast.unparse(kind.value).split(".")[-1] == "Annotated":
         kind, *marks = kind.slice.elts
@@ -159,10 +200,10 @@ def _flag(node: ast.AnnAssign, text: str) -> Flag:
             for keyword in getattr(mark, "keywords", ()):
                 if keyword.arg == "aliases":
                     aliases += ast.literal_eval(keyword.value)
-    default = None if node.value is None else ast.unparse(node.value)
-    typed = ast.unparse(kind)
-    if typed.startswith("tyro.conf.Positional"):
-        return Flag(field, ast.unparse(kind.slice), default, text)
+    default = None if node.value is None else ast.unparse(_resolved(file, node.value))
+    if ast.unparse(kind).startswith("tyro.conf.Positional"):
+        return Flag(field, ast.unparse(_resolved(file, kind.slice)), default, text)
+    typed = ast.unparse(_resolved(file, kind))
     name = field.replace("_", "-")
     if typed == "bool":
         aliases.append(f"--no-{name}")

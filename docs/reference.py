@@ -58,12 +58,54 @@ def flags_page(package: str, of_package: list[Command]) -> str:
         lines += [command.text, "", "| flag | takes | default | |", "|---|---|---|---|"]
         for flag in command.flags:
             names = ", ".join(f"`{name}`" for name in (flag.name, *flag.aliases))
-            default = "must be given" if flag.default is None else f"`{flag.default}`"
-            cells = (names, f"`{flag.kind}`", default, flag.text)
-            # Markdown takes | for the end of a cell, in code as well.
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            cells = (names, values(flag.kind), default(flag.default), flag.text)
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def values(kind: str) -> str:
+    """What a flag takes, from the annotation of its field: `name`, `other`; text; numbers."""
+    return _values(ast.parse(kind, mode="eval").body)
+
+
+def _values(node: ast.expr) -> str:
+    if isinstance(node, ast.BinOp):  # X | None
+        return _values(node.left)
+    if not isinstance(node, ast.Subscript):
+        return KINDS[ast.unparse(node)]
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if ast.unparse(node.value) == "Literal":
+        return ", ".join(f"`{ast.literal_eval(part)}`" for part in parts)
+    if ast.unparse(parts[-1]) == "...":
+        return f"{_values(parts[0])} …"
+    return ", ".join(_values(part) for part in parts)
+
+
+KINDS = {
+    "bool": "",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "Path": "a path",
+}
+
+
+def default(source: str | None) -> str:
+    """A default as typed on a command line, from the source."""
+    if source is None:
+        return "must be given"
+    if source.startswith("tuple("):
+        return "all"
+    source = re.sub(r"Path\((.*)\)", r"\1", source)
+    try:
+        value = ast.literal_eval(source)
+    except ValueError:
+        return f"`{source}`"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    words = value if isinstance(value, tuple) else (value,)
+    return " ".join(f"`{word}`" for word in words if word not in (None, ""))
 
 
 def pages() -> dict[str, str]:

@@ -24,7 +24,7 @@ TASKS = {
 }
 """README's sections, and the pages that they sum up."""
 
-OTHERS = {"pip", "pytest", "venv", "mkdocs"}
+OTHERS = {"http", "pip", "pytest", "venv", "mkdocs"}
 """Modules of other projects that the documents run by `python -m`."""
 
 OTHERS_FLAGS = {"--head", "--address", "--port", "--ray-client-server-port"}
@@ -228,7 +228,15 @@ def test_reference_has_every_flag_of_a_command():
     page = reference.pages()["reference/cartoon-commands.md"]
     for flag in commands.read_command("cartoon.run").flags:
         assert f"| `{flag.name}`" in page
-    assert "`--refine`, `--no-refine` | `bool` | `True` | " in page
+    assert "`--refine`, `--no-refine` |  | on | " in page
+    assert "`--segmenter` | `person`, `deeplabv3-resnet101` | `person` | " in page
+    assert "`--out` | a path | `out/cartoon` | " in page
+
+
+def test_constants_of_other_modules_are_shown_by_their_values():
+    flags = {flag.name: flag for flag in commands.read_command("detection.sweep").flags}
+    assert flags["--backbone"].kind.startswith("Literal['lite', 'vgg16'")
+    assert flags["--out"].default == "Path('runs/detection-sweep')"
 
 
 def test_navigation_of_the_site_has_every_page():
