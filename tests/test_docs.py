@@ -186,6 +186,23 @@ def test_make_targets_exist(path):
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
 
 
+def missing_files(text: str) -> list[str]:
+    """The files of the project that a page names by a path, and that are not there."""
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"out", "runs", "site"}
+    paths = [s for s in spans(text) if "/" in s and s.split("/")[0] in folders and " " not in s]
+    return [path for path in paths if not any(ROOT.glob(path.rstrip("/")))]
+
+
+@documents
+def test_files_that_are_named_exist(path):
+    assert missing_files(path.read_text("utf-8")) == []
+
+
+def test_missing_files_are_found():
+    text = "`nst/losses.py`, `classify/weights/*.csv`, `docs/` and `nst/lossless.py`"
+    assert missing_files(text) == ["nst/lossless.py"]
+
+
 @documents
 def test_python_examples_use_public_names(path):
     for block in blocks(path.read_text("utf-8"), "python"):
