@@ -37,7 +37,8 @@ class RunArguments(batches.ClusterSettings, DetectConfig):
     coco: Path | None = None
     """A data set in COCO's form: one JSON file of all pictures, with scores."""
     voc: Path | None = None
-    """A folder for NAME.xml of each picture, in Pascal VOC's form, as labelImg reads it."""
+    """A folder for a data set in Pascal VOC's form, as labelImg and datumaro read it:
+    Annotations/NAME.xml of each picture, and a list of them, ImageSets/Main/default.txt."""
     crops: Path | None = None
     """A folder for what is in the boxes: NAME/01-person.png and so on, the surest first."""
     deinterlace: bool = True

@@ -43,6 +43,9 @@ class DataConfig:
     exif: Literal["auto", "shown", "stored"] = "auto"
     """Whether boxes on pictures turned by EXIF are of the picture as shown or of its pixels as
     stored; auto takes what keeps every box inside its picture, or else shown."""
+    voc_base: Literal[0, 1] | None = None
+    """Whether Pascal VOC's corners count pixels from 0, as most programs write them, or from 1, as
+    PASCAL's own files do; left out, from 0, but for files with a source that is PASCAL's."""
     strict: bool = False
     """Stop at the first fault in the annotations; else what is at fault is named and left out."""
 
@@ -105,6 +108,7 @@ class DataConfig:
             strict=self.strict,
             exif=None if self.exif == "auto" else self.exif,
             form=form,
+            voc_base=self.voc_base,
             groups=self.group_names,
         )
 

@@ -28,6 +28,7 @@ from detection.annotations.write import (
     write_coco,
     write_csv,
     write_voc,
+    write_voc_list,
 )
 from detection.detections import Detections
 from detection.draw import crops, draw
@@ -78,7 +79,11 @@ def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
         name, most = max(times.items(), key=lambda pair: pair[1])
         if most > 1:
             raise SettingsError(f"--coco: two inputs would both be named {name}; run them apart")
-    places = (drawings, paths(arguments.voc, ".xml"), paths(arguments.crops, ""))
+    places = (
+        drawings,
+        paths(arguments.voc and arguments.voc / "Annotations", ".xml"),
+        paths(arguments.crops, ""),
+    )
     planned = [
         Job(item, path, tuple(filter(None, (xml, crops))), xml=xml, crops=crops)
         for item, path, xml, crops in zip(inputs, *places, strict=True)
@@ -213,7 +218,7 @@ def searcher(detector: predict.Detector, arguments: RunArguments) -> Work:
 
 
 def write_tables(finished: Finished, classes: Sequence[str], arguments: RunArguments) -> None:
-    """Writes --csv and --coco of all inputs that are done, and says so.
+    """Writes --csv, --coco and the list of --voc of all inputs that are done, and says so.
 
     Args:
         finished: those inputs.
@@ -240,6 +245,11 @@ def write_tables(finished: Finished, classes: Sequence[str], arguments: RunArgum
             add_rows(job.item.name, found)
             size = record["height"], record["width"]
             add_picture(job.item.relative.as_posix(), size, found)
+    pages = [job.xml for job, _ in finished if job.xml is not None]
+    if pages:
+        top = arguments.voc / "Annotations"
+        names = [page.relative_to(top).with_suffix("").as_posix() for page in pages]
+        write_voc_list(arguments.voc, names)
     for path in filter(None, (arguments.csv, arguments.coco)):
         cli.say(str(path))
 

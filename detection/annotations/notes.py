@@ -28,6 +28,18 @@ KINDS = {
         "as they are",
     ),
     "repeated": ("object", "objects", "twice under one id: taken once"),
+    "without page": (
+        "picture",
+        "pictures",
+        "that a list names without an XML file: taken as without objects",
+    ),
+    "listed alone": ("name", "names", "in a list with neither an XML file nor a picture"),
+    "unlisted": (
+        "picture",
+        "pictures",
+        "with neither an XML file nor a place in a list: passed over",
+    ),
+    "link": ("folder", "folders", "passed over, as links"),
     "outline": ("object", "objects", "without a box: the box around the outline is taken"),
 }
 """Of what is counted: the noun for one and for many, and what was done."""

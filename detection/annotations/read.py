@@ -34,6 +34,7 @@ def read_dataset(
     exif: Reading | None = None,
     form: Form | None = None,
     groups: Collection[str] = (),
+    voc_base: voc.Base | None = None,
 ) -> Dataset:
     """Reads a data set of any kind known here.
 
@@ -52,6 +53,7 @@ def read_dataset(
             picture, or else "shown".
         form: the annotations'; found out, if left out.
         groups: see `read_masks`.
+        voc_base: see `detection.annotations.voc.read_voc`.
 
     Raises:
         DataError: nothing of the kind, a damaged file, no picture left, or with `strict` a fault.
@@ -66,23 +68,26 @@ def read_dataset(
         if chosen is not None or (parts and split is None):
             folders = [parts[chosen]] if chosen is not None else parts.values()
             datasets = [
-                _read(folder, None, groups=groups, exif=exif, **options) for folder in folders
+                _read(folder, None, groups=groups, exif=exif, base=voc_base, **options)
+                for folder in folders
             ]
             names = [f"{path.resolve().name} {folder.name}" for folder in folders]
             return join(
                 [dataclasses.replace(d, name=n) for d, n in zip(datasets, names, strict=True)]
             )
-    return _read(path, split, form, groups=groups, exif=exif, **options)
+    return _read(path, split, form, groups=groups, exif=exif, base=voc_base, **options)
 
 
-def _read(path: Path, split: str | None, form: Form | None = None, *, groups, exif, **options):
+def _read(
+    path: Path, split: str | None, form: Form | None = None, *, groups, exif, base, **options
+) -> Dataset:
     form = form or _form(path, options["images"], deep=True)
     if form == "masks":
         return masks.read_masks(path, split, groups=groups, **options)
     if form == "coco":
         return coco.read_coco(path, split, exif=exif, **options)
     if form == "voc":
-        return voc.read_voc(path, split, exif=exif, **options)
+        return voc.read_voc(path, split, exif=exif, base=base, **options)
     if not path.exists():
         raise DataError(f"{path}: no such folder")
     if not path.is_dir():

@@ -1,27 +1,32 @@
-"""Pascal VOC's annotations: an XML file a picture, as labelImg writes them too."""
+"""Pascal VOC's annotations: an XML file a picture, as many programs write them.
+
+PASCAL's own files count pixels from 1 and include the last one (VOC2012 development kit, Section
+5); so do those of supervision. labelImg 1.8.6, datumaro 1.13, globox 2.9, pylabel, FiftyOne and
+Label Studio write continuous corners, which count from 0.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
-import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from atelier.errors import DataError
-from atelier.images import READABLE
 from detection.annotations.collector import Collector, Found, from_voc
 from detection.annotations.dataset import Dataset
-from detection.annotations.places import inside, picture_frame, read_bounded
+from detection.annotations.layouts import what_is_there
+from detection.annotations.pages import Page, Thing, parse
+from detection.annotations.places import picture_frame, read_bounded
 from detection.annotations.sizes import Reading
-from detection.annotations.text import FaultError, described, plain
+from detection.annotations.text import FaultError, counted, described, plain
+from detection.annotations.voc_folders import File, VocFolder, key_of
 
 XML_BYTES = 2_000_000
 """Annotation files larger than this are refused; those of VOC have some thousand bytes."""
 
-ANNOTATIONS, SPLITS, PICTURES = "Annotations", "ImageSets/Main", ("JPEGImages", "images", "Images")
-"""Folders in the data set's own; without them, the files lie in it directly."""
+Base = Literal[0, 1]
+"""From which number on pixels are counted."""
 
 
 def read_voc(
@@ -32,18 +37,24 @@ def read_voc(
     classes: Sequence[str] | None = None,
     strict: bool = False,
     exif: Reading | None = None,
+    base: Base | None = None,
 ) -> Dataset:
-    """Reads a folder in VOC's form.
+    """Reads a folder in VOC's form; see `detection.annotations.voc_folders` for what it may hold.
 
     Args:
         folder: with `Annotations/*.xml`, or *.xml directly; pictures in `JPEGImages/` or
-            `images/`, or beside the XML files.
-        split: a list in `ImageSets/Main`, "trainval" for trainval.txt; None for all XML files.
+            `images/`, or beside the XML files; each with folders below.
+        split: a list in `ImageSets/Main`, "trainval" for trainval.txt, or a folder such as
+            `train/`; None for all XML files. Pictures that are listed and have no XML file are
+            pictures without objects.
         images: the pictures' folder, instead of those.
         classes: names and order; left out, all names in all XML files, of other splits too,
             sorted, so that each split of a data set has the same.
         strict: whether the first fault is an error.
         exif: see `read_dataset`.
+        base: whether corners count pixels from 1, the last one included, as in PASCAL's own files,
+            or from 0, as most programs write them; left out, from 0, but for files with a
+            <source> that is PASCAL's, if none of them has a corner below 1.
 
     Raises:
         DataError: no such folder or split, no picture without fault, or with `strict` a fault.
@@ -53,132 +64,169 @@ def read_voc(
         raise DataError(f"{folder}: no such folder")
     name = f"{folder.resolve().name} {split}" if split else folder.resolve().name
     try:
-        place = inside(folder, ANNOTATIONS) if (folder / ANNOTATIONS).is_dir() else folder
-        pictures = [Path(images)] if images is not None else _picture_folders(folder, place)
-        files = {file.stem: file.name for file in place.glob("*.xml")}
-        stems = sorted(files) if split is None else _split(folder, split, files)
+        place = VocFolder(folder, None if images is None else Path(images))
+        listed = _listed(place) if split is None else place.split(split)
     except (FaultError, OSError) as error:
         raise DataError(f"{folder}: {error}") from None
-    if not files:
-        raise DataError(f"{folder}: no XML files, neither in it nor in {ANNOTATIONS}/")
-    parsed = {}
-    for stem in files if classes is None else stems:
-        try:
-            xml = files.get(stem, f"{stem}.xml")
-            parsed[stem] = _parse(read_bounded(inside(place, xml), XML_BYTES))
-        except FaultError as error:
-            parsed[stem] = error
+    if not place.pages:
+        raise DataError(f"{folder}: no XML files in it or below; {what_is_there(folder)}")
+    chosen = set(listed)
+    wanted = [page for page in place.pages if split is None or page[0] in chosen]
+    parsed = {page: _parsed(page) for _, page in (place.pages if classes is None else wanted)}
     if classes is None:
-        pages = [page for page in parsed.values() if isinstance(page, _Page)]
-        classes = sorted({name for page in pages for name, _ in page.objects if name})
+        read = [page for page in parsed.values() if isinstance(page, Page)]
+        classes = sorted({thing.label for page in read for thing in page.things if thing.label})
     collector = Collector(name, classes, strict, exif)
-    for stem in stems:
-        xml = files.get(stem, f"{stem}.xml")
-        with collector.guard(xml):
-            page = parsed.get(stem) or FaultError("no such file")
-            if isinstance(page, FaultError):
-                raise page
-            picture = _picture(pictures, page.file, stem)
-            frame = picture_frame(picture)
+    bases = _bases(parsed, base, collector)
+    taken = _pictures(place, wanted, parsed)
+    for _, file in wanted:
+        shown = place.shown(file)
+        with collector.guard(shown):
+            page, picture = parsed[file], taken[file]
+            for fault in (page, picture):
+                if isinstance(fault, FaultError):
+                    raise fault
+            frame = picture_frame(picture.path())
             if page.size is None:
-                collector.notes.count("no size", xml)
+                collector.notes.count("no size", shown)
             founds = []
-            for number, (label, element) in enumerate(page.objects, 1):
-                with collector.costs_picture(described(number, label)):
-                    founds.append(_found(described(number, label), label, element))
-            collector.add(xml, picture.name, picture, frame, founds, page.size)
+            for number, thing in enumerate(page.things, 1):
+                what = described(number, thing.label)
+                with collector.costs_picture(what):
+                    founds.append(_found(what, thing, bases[page.pascal]))
+                if thing.outlined:
+                    collector.notes.count("outline", f"{shown}: {what}")
+            name = place.picture_name(picture)
+            collector.add(shown, name, picture.path(), frame, founds, page.size)
+    _add_listed(collector, place, listed, split)
+    if split is None:
+        _say_unlisted(collector, place, chosen, taken)
+    for link in place.links:
+        collector.notes.count("link", link)
     return collector.dataset()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Page:
-    """An XML file, read but unchecked."""
-
-    file: str
-    size: tuple[float, float] | None
-    """Height and width."""
-    objects: list[tuple[str, ET.Element]]
-    """The class's name, "" if there is none, and the element."""
+# === Pages ===
 
 
-def _parse(content: bytes) -> _Page:
+def _parsed(file: File) -> Page | FaultError:
     try:
-        text = content.decode(
-            "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        )
-    except UnicodeDecodeError:
-        raise FaultError("not UTF-8 text") from None
-    # The text that is looked through is the text that is parsed: NUL is no character of XML.
-    if "\0" in text:
-        raise FaultError("malformed XML (it holds NUL characters)")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise FaultError("refused: it declares a document type, which annotations have no need of")
-    try:
-        root = ET.fromstring(text)
-    except (ET.ParseError, ValueError) as error:
-        raise FaultError(f"malformed XML ({plain(str(error))})") from None
-    if root.tag != "annotation":
-        raise FaultError(f"<{plain(root.tag)}> is no VOC annotation")
-    size = root.find("size")
-    stated = None
-    if size is not None:
-        stated = (_number(size, "height"), _number(size, "width"))
-        stated = None if stated == (0, 0) else stated  # So some tools say that they do not know.
-    objects = [(_text(element, "name"), element) for element in root.findall("object")]
-    return _Page(_text(root, "filename"), stated, objects)
+        return parse(read_bounded(file.path(), XML_BYTES))
+    except FaultError as error:
+        return error
 
 
-def _found(what: str, label: str, element: ET.Element) -> Found:
-    box = element.find("bndbox")
-    if not label:
+def _found(what: str, thing: Thing, base: int) -> Found:
+    if not thing.label:
         raise FaultError("no <name>")
-    if box is None:
-        raise FaultError("no <bndbox>")
-    corners = [_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax")]
-    return Found(what, label, from_voc(corners), difficult=_text(element, "difficult") == "1")
+    if thing.corners is None:
+        raise FaultError(thing.reason)
+    return Found(what, thing.label, from_voc(thing.corners, base), difficult=thing.difficult)
 
 
-def _text(element: ET.Element, tag: str) -> str:
-    return (element.findtext(tag) or "").strip()
+def _bases(
+    parsed: Mapping[File, Page | FaultError], base: Base | None, collector: Collector
+) -> dict[bool, int]:
+    """From where corners are counted, by whether a page is PASCAL's; says it."""
+    pages = [page for page in parsed.values() if isinstance(page, Page) and page.things]
+    own = [page for page in pages if page.pascal]
+    if not pages:
+        return {False: 0, True: 1}
+    if base is not None:
+        collector.notes.say(f"corners count pixels from {base}, as --voc-base says")
+        return {False: base, True: base}
+    if not own:
+        collector.notes.say(
+            "corners count pixels from 0, as most programs write them; --voc-base 1 overrules"
+        )
+        return {False: 0, True: 0}
+    corners = (thing.corners for page in own for thing in page.things if thing.corners)
+    if any(min(each) < 1 for each in corners):
+        collector.notes.say(
+            "corners count pixels from 0, since there is a 0, though a <source> says PASCAL; "
+            "--voc-base 1 overrules"
+        )
+        return {False: 0, True: 0}
+    which = "" if len(own) == len(pages) else f"of {counted(len(own), 'file', 'files')} "
+    rest = "" if len(own) == len(pages) else ", those of the others from 0"
+    collector.notes.say(
+        f"corners {which}count pixels from 1, as <source> says PASCAL{rest}; --voc-base 0 overrules"
+    )
+    return {False: 0, True: 1}
 
 
-def _number(element: ET.Element, tag: str) -> float:
-    text = _text(element, tag)
-    if not re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,9})?", text, re.ASCII):
-        raise FaultError(f"<{tag}> is {plain(text)!r}, not a number" if text else f"no <{tag}>")
-    return float(text)
+# === Pictures ===
 
 
-# === Places ===
+def _pictures(
+    place: VocFolder,
+    wanted: Sequence[tuple[str, File]],
+    parsed: Mapping[File, Page | FaultError],
+) -> dict[File, File | FaultError]:
+    """The picture of each page. Of several pages of one picture, the one of its name has it."""
+    taken: dict[File, File | FaultError] = {}
+    claims: dict[File, list[tuple[str, File]]] = {}
+    for key, page in wanted:
+        content = parsed[page]
+        try:
+            stated = content.file if isinstance(content, Page) else ""
+            taken[page] = place.picture(key, stated)
+            claims.setdefault(taken[page], []).append((key, page))
+        except FaultError as error:
+            taken[page] = error
+    for picture, pages in claims.items():
+        if len(pages) == 1:
+            continue
+        own = [page for key, page in pages if key == key_of(picture.name)]
+        for _, page in pages:
+            if [page] == own:
+                continue
+            other = next(
+                file for _, file in pages if file != page and (len(own) != 1 or file in own)
+            )
+            taken[page] = FaultError(
+                f"the picture {plain(picture.name)!r} is that of {plain(place.shown(other))}, too"
+            )
+    return taken
 
 
-def _picture_folders(folder: Path, place: Path) -> list[Path]:
-    usual = [inside(folder, name) for name in PICTURES if (folder / name).is_dir()]
-    return [*usual, *dict.fromkeys([place, folder])]
+def _listed(place: VocFolder) -> list[str]:
+    """The names in all lists."""
+    return list(dict.fromkeys(key for file in place.lists().values() for key in place.listed(file)))
 
 
-def _picture(folders: Sequence[Path], name: str, stem: str) -> Path:
-    """The picture that the XML file names, or else the one of the XML file's own name."""
-    suffixes = [*READABLE, *(suffix.upper() for suffix in READABLE)]
-    names = [name] if name else []
-    names += [
-        f"{base}{suffix}" for base in dict.fromkeys([name, stem]) if base for suffix in suffixes
-    ]
-    for candidate in names:
-        for folder in folders:
-            path = inside(folder, candidate)
-            if os.path.isfile(path):
-                return path
-    raise FaultError(f"the picture {plain(name or stem)!r} is missing")
+def _add_listed(
+    collector: Collector, place: VocFolder, listed: Sequence[str], split: str | None
+) -> None:
+    """Adds the pictures that are listed and have no page: those have no objects."""
+    pages = {key for key, _ in place.pages}
+    for key in listed:
+        if key in pages:
+            continue
+        try:
+            picture = place.listed_picture(key)
+        except FaultError:
+            if split is None:
+                collector.notes.count("listed alone", key)
+                continue
+            picture = None
+        with collector.guard(f"{key}.xml"):
+            if picture is None:
+                raise FaultError("no such file, nor a picture of the name")
+            path, name = picture.path(), place.picture_name(picture)
+            collector.add(f"{key}.xml", name, path, picture_frame(path), ())
+            collector.notes.count("without page", name)
 
 
-def _split(folder: Path, split: str, files: dict[str, str]) -> list[str]:
-    """The names in a split's list; of the lists of one class, the flag behind each is ignored."""
-    lists = inside(folder, SPLITS) if (folder / SPLITS).is_dir() else folder
-    path = inside(lists, f"{split}.txt")
-    if not os.path.isfile(path):
-        known = ", ".join(sorted(plain(file.stem) for file in lists.glob("*.txt"))) or "none"
-        raise FaultError(f"no split {split!r} in {SPLITS}; there are: {known}")
-    lines = read_bounded(path, XML_BYTES).decode("utf-8-sig", "replace").splitlines()
-    names = [line.strip() for line in lines if line.strip()]
-    return list(dict.fromkeys(n if n in files else re.sub(r"\s+(-1|0|1)$", "", n) for n in names))
+def _say_unlisted(
+    collector: Collector,
+    place: VocFolder,
+    listed: set[str],
+    taken: Mapping[File, File | FaultError],
+) -> None:
+    """Counts pictures that have no page and are in no list: they may show anything."""
+    used = set(taken.values())
+    pages = {key for key, _ in place.pages}
+    for key, files in place.pictures():
+        if key not in pages and key not in listed and not used.intersection(files):
+            collector.notes.count("unlisted", files[0].name)

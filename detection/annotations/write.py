@@ -13,15 +13,20 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from atelier.errors import OutputError
 from atelier.files import atomic_path, write_text
 from detection.detections import Detections
 
 COLUMNS = ("input", "label", "score", "x1", "y1", "x2", "y2")
 """Of a table."""
+
+LIST = "ImageSets/Main/default.txt"
+"""Of the pages in VOC's `Annotations/`."""
 
 AddRows = Callable[..., None]
 """(input, detections, frame=None): adds a row for each object."""
@@ -190,9 +195,9 @@ def write_voc(
 ) -> None:
     """Writes one picture's objects as labelImg does; `read_voc` reads them.
 
-    Pixels are counted from 1 and the last one is included. Boxes are rounded to whole pixels, at
-    least two each way, since one alone is read as a slip. `score` is an element of our own, which
-    other tools pass by.
+    Corners are continuous and count from 0, as labelImg 1.8.6 and datumaro 1.13 write and show
+    them. They are rounded to whole pixels, at least one each way. `score` is an element of our own,
+    which other tools pass by.
 
     Args:
         path: the XML file.
@@ -210,9 +215,9 @@ def write_voc(
     _add(ET.SubElement(root, "size"), width=width, height=height, depth=3)
     _add(root, segmented=0)
     for record in as_records(detections):
-        xmin, xmax = _inclusive(record["box"][0::2], width)
-        ymin, ymax = _inclusive(record["box"][1::2], height)
-        cut = xmin == 1 or ymin == 1 or xmax == width or ymax == height
+        xmin, xmax = _whole_pixels(record["box"][0::2], width)
+        ymin, ymax = _whole_pixels(record["box"][1::2], height)
+        cut = xmin == 0 or ymin == 0 or xmax == width or ymax == height
         element = ET.SubElement(root, "object")
         _add(element, name=record["label"], pose="Unspecified", truncated=int(cut), difficult=0)
         _add(element, score=record["score"])
@@ -226,13 +231,35 @@ def _add(element: ET.Element, **values: object) -> None:
         ET.SubElement(element, tag).text = _NOT_XML.sub("?", str(value))
 
 
-def _inclusive(ends: Sequence[float], length: int) -> tuple[int, int]:
-    """The first and the last pixel of a side, counted from 1."""
+def _whole_pixels(ends: Sequence[float], length: int) -> tuple[int, int]:
+    """The ends of a side, a pixel apart at least."""
     start, stop = round(ends[0]), round(ends[1])
-    if stop - start < 2:
-        start = max(0, min(round(sum(ends) / 2) - 1, length - 2))
-        stop = min(start + 2, length)
-    return start + 1, stop
+    if start == stop:
+        start = max(0, min(int(sum(ends) / 2), length - 1))
+        stop = start + 1
+    return start, stop
+
+
+def write_voc_list(folder: str | os.PathLike, names: Iterable[str]) -> None:
+    """Adds names to `ImageSets/Main/default.txt`, without which datumaro 1.13 finds no data set.
+
+    Args:
+        folder: the data set's, with pages in `Annotations/`.
+        names: the pages', from that folder on, without suffix.
+
+    Raises:
+        OutputError: the list cannot be written.
+    """
+    path = Path(folder) / LIST
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror})") from None
+    added = sorted(set(names) - set(lines))
+    if added:
+        write_text(path, "\n".join([*lines, *added]) + "\n", overwrite=True)
 
 
 # === Files ===

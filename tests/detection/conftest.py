@@ -39,7 +39,7 @@ def torchvision_units():
 def voc_page(file: str, size: tuple[int, int], objects) -> str:
     """An annotation as labelImg writes it; objects are (name, x1 y1 x2 y2), continuous."""
     things = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>"
+        f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
         f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
         for name, (x1, y1, x2, y2) in objects
     )

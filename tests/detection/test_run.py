@@ -199,7 +199,8 @@ def test_all_forms_of_a_folder(files, capsys):
     assert names(files / "out") == ["a.png", "deeper/b.png"]
     assert names(made) == [
         *("a.csv", "a.json", "crops/a/01-red.png", "crops/a/02-red.png"),
-        *("crops/a/03-blue ___ thing.png", "xml/a.xml", "xml/deeper/b.xml"),
+        *("crops/a/03-blue ___ thing.png", "xml/Annotations/a.xml"),
+        *("xml/Annotations/deeper/b.xml", "xml/ImageSets/Main/default.txt"),
     ]
     rows = table(made / "a.csv")
     assert list(rows[0]) == ["input", "label", "score", "x1", "y1", "x2", "y2"]
@@ -293,7 +294,7 @@ def test_standard_input_is_a_picture(files, monkeypatch, error_line, capsys):
     assert main(["-", "--out", str(files / "out"), "--json", "--voc", str(files / "v")]) == 0
     assert records(capsys)[0]["input"] == "standard input"
     assert names(files / "out") == ["stdin.png"]
-    assert names(files / "v") == ["stdin.xml"]
+    assert names(files / "v") == ["Annotations/stdin.xml", "ImageSets/Main/default.txt"]
     for data, message in ((b"", "the file is empty"), (b"text", "not a picture")):
         give_stdin(monkeypatch, data)
         assert main(["-", "--out", str(files / "bad")]) == 1
@@ -461,7 +462,9 @@ def test_over_large_pictures_are_refused(files, error_line, monkeypatch):
     assert "more than 100 pixels" in line
 
 
-@pytest.mark.parametrize("existing", ["out/photo.png", "v/photo.xml", "c/photo/01-red.png"])
+@pytest.mark.parametrize(
+    "existing", ["out/photo.png", "v/Annotations/photo.xml", "c/photo/01-red.png"]
+)
 def test_nothing_is_overwritten_unasked(files, detector, error_line, existing):
     (files / existing).parent.mkdir(parents=True)
     (files / existing).write_bytes(b"kept")

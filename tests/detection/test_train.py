@@ -522,7 +522,7 @@ def faulty(shapes, tmp_path):
         file.write_text(head + new + tail)
 
     boxes = [read_dataset(shapes).items[n].boxes[1].astype(int) for n in range(2)]
-    change(0, f"<xmax>{boxes[0][2]}</xmax>", f"<xmax>{boxes[0][0] + 1}</xmax>")
+    change(0, f"<xmax>{boxes[0][2]}</xmax>", f"<xmax>{boxes[0][0]}</xmax>")
     change(1, f"<xmax>{boxes[1][2]}</xmax>", "<xmax>131</xmax>")
     change(2, "<name>disc</name>", "")
     (folder / "JPEGImages" / "3.png").unlink()
