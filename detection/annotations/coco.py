@@ -176,7 +176,8 @@ class _File:
             founds = list(
                 {(found.label, found.box, found.crowd): found for found in founds}.values()
             )
-        name = record["file_name"]
+        stated_name = record["file_name"].replace("\\", "/")
+        name = stated_name if path.as_posix().endswith(stated_name) else path.name
         self.collector.add(self.file.name, name, path, frame, founds, stated, picture)
 
     def _found(self, what: str, record: dict, size: tuple[float, float]) -> Found:
@@ -184,7 +185,8 @@ class _File:
         if category not in self.categories:
             raise FaultError(f"unknown category {plain(str(category))}")
         box = self._box(what, record, size)
-        crowd, ignored = flag(record, "iscrowd"), flag(record, "ignore")
+        crowd = flag(record, "iscrowd")
+        ignored = flag(record, "ignore") or flag(record, "difficult")  # pylabel's.
         return Found(what, self.categories[category], box, crowd=crowd, difficult=ignored)
 
     def _box(self, what: str, record: dict, size) -> tuple[float, float, float, float]:

@@ -104,8 +104,8 @@ def write_coco(
     """Writes a COCO data set: `images`, `categories`, and `annotations` that have a `score` too.
 
     `read_coco` reads it. Pictures, categories and annotations are numbered from 1. `info` and each
-    `segmentation` are empty, but there: pycocotools 2.0.11 (`info`, `showAnns`) and datumaro 1.13
-    ask for them.
+    `segmentation` are empty, but there: `info()` and `showAnns()` of pycocotools 2.0.11 ask for
+    them.
 
     Args:
         path: the JSON file, which appears when the block ends.

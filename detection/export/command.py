@@ -295,6 +295,8 @@ class ExportArguments:
     of the Keras network as detection.run uses it."""
     split: str | None = None
     """Which part of them, such as val or val2017."""
+    images: Path | None = None
+    """The folder of their pictures, where they are not beside the annotations."""
     check: bool = True
     """Compare what was written with the Keras network, on a picture that comes with
     scikit-image."""
@@ -308,8 +310,9 @@ class ExportArguments:
             raise SettingsError("--format needs at least one form to write")
         if self.threshold is not None and not 0.05 <= self.threshold < 1:
             raise SettingsError(f"--threshold is from 0.05 to below 1, not {self.threshold}")
-        if self.split is not None and not self.data:
-            raise SettingsError("--split is a part of --data, which is missing")
+        for flag in ("split", "images"):
+            if getattr(self, flag) is not None and not self.data:
+                raise SettingsError(f"--{flag} is a part of --data, which is missing")
 
 
 def _report(record: dict, arguments: ExportArguments) -> None:
@@ -339,7 +342,9 @@ def main(argv: Sequence[str]) -> int:
     check_size(size, architecture)
     dataset = None
     if arguments.data:
-        dataset = DataConfig(data=arguments.data, split=arguments.split).read()
+        dataset = DataConfig(
+            data=arguments.data, split=arguments.split, images=arguments.images
+        ).read()
         report_faults(dataset)
         dataset, _ = common_classes(dataset, detector.classes, arguments.network)
     # Once for all forms, and not at all if none is written.

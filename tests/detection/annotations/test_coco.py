@@ -280,9 +280,13 @@ def test_what_is_no_crowd_is_an_object(tmp_path, value):
 @pytest.mark.parametrize("value", [1, "1", "True", True, 1.0])
 def test_crowds_and_what_is_to_be_ignored(tmp_path, value):
     draw(tmp_path / "a.jpg")
-    put(tmp_path, annotations=annotated(iscrowd=value, ignore=value))
-    (item,) = read_dataset(tmp_path, strict=True).items
-    assert (item.crowd.tolist(), item.difficult.tolist()) == ([True], [True])
+    put(tmp_path, annotations=annotated(iscrowd=value))
+    for key in ("ignore", "difficult"):
+        put(tmp_path, name=f"{key}.json", annotations=annotated(**{key: value}))
+        (item,) = read_dataset(tmp_path / f"{key}.json", strict=True).items
+        assert (item.crowd.tolist(), item.difficult.tolist()) == ([False], [True])
+    (item,) = read_dataset(tmp_path / "instances.json", strict=True).items
+    assert (item.crowd.tolist(), item.difficult.tolist()) == ([True], [False])
 
 
 @pytest.mark.parametrize("size", [{}, {"width": 0, "height": 0}, {"width": None, "height": ""}])

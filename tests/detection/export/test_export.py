@@ -420,6 +420,7 @@ def test_existing_file_is_kept_unless_it_may_be_replaced(named, tmp_path, error_
         (("--format",), "--format"),
         (("--threshold", "1.5"), "--threshold is from 0.05 to below 1, not 1.5"),
         (("--split", "val"), "--split is a part of --data"),
+        (("--images", "photos"), "--images is a part of --data"),
         (("--data", "no-such-folder"), "no-such-folder"),
     ],
 )
