@@ -47,7 +47,7 @@ def deeplab_mask(
     """How much of each pixel is foreground, with edges as soft as the report's.
 
     Args:
-        image: a path, a PIL image, or uint8 (H, W, 3), RGB.
+        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
         classes: "any", as in the report, takes all but the background; or "person".
         checkpoint: a local copy of torchvision's weights; None fetches them once, 245 MB. Those
             used last stay in memory.
@@ -79,7 +79,7 @@ def report_cut_out(
     """The picture on white that the report shows, at the network's size.
 
     Args:
-        image: a path, a PIL image, or uint8 (H, W, 3), RGB.
+        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
         checkpoint, model: see `deeplab_mask`.
 
     Returns:
@@ -116,7 +116,7 @@ def class_map(model: keras.Model, image: ImageSource, short_side: int = SHORT_SI
 
     Args:
         model: of `build_deeplabv3`. It is traced once for pictures of all sizes.
-        image: a path, a PIL image, or uint8 (H, W, 3), RGB.
+        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
         short_side: pixels to which the shorter side is resized, as by torchvision's `T.Resize`.
 
     Returns:

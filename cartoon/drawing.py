@@ -37,7 +37,7 @@ def cartoonize(
     """Draws a picture as a cartoon, as it is given, without a cut-out.
 
     Args:
-        image: a path, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
         preset: "report", pixel for pixel the report's; or "fine".
         config: settings, instead of a preset's.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+import typing
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -44,8 +45,24 @@ class Classification:
         return self.labels[0] if self.known else NONE
 
 
+@typing.overload
 def classify(
     image: ImageSource,
+    *,
+    network: Network | str = ...,
+    fit: Fit = ...,
+    views: int | None = ...,
+) -> Classification: ...
+@typing.overload
+def classify(
+    image: list | tuple,
+    *,
+    network: Network | str = ...,
+    fit: Fit = ...,
+    views: int | None = ...,
+) -> list[Classification]: ...
+def classify(
+    image,
     *,
     network: Network | str = "strong",
     fit: Fit = "squeeze",
@@ -57,7 +74,8 @@ def classify(
     counts as white.
 
     Args:
-        image: a path, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
+        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on; or a list
+            of such, which are classified in batches and give a list.
         network: an embedded one by name, or one that was trained or loaded.
         fit: how it comes to be square.
         views: over which logits are averaged, 1, 2 or 6; None takes the network's own number.
@@ -66,7 +84,10 @@ def classify(
     Raises:
         ImageError: the picture cannot be read.
         SettingsError: another `fit` or other `views`.
+        TypeError: `image` is of another type.
     """
+    if isinstance(image, (list, tuple)):
+        return list(classify_all(image, network=network, fit=fit, views=views))
     return next(classify_all([image], network=network, fit=fit, views=views))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from atelier import cli, jobs
 from atelier.errors import ImageError
 from atelier.files import atomic_path
-from atelier.images import fit_size, load_image, resize, sample, save_image
+from atelier.images import fit_size, load_image, load_picture, resize, sample, save_image
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import Finished, Job, Outcome, Work
 from atelier.progress import OnStep
@@ -58,6 +58,8 @@ class Picture:
     """uint8 (32, 32, 3), for the network."""
     thumbnail: np.ndarray | None
     """uint8 (H, W, 3), for the sheet and the overlay, if there is to be any."""
+    notes: tuple[str, ...] = ()
+    """What a user is told of how its pixels were converted."""
 
 
 class Classifier:
@@ -91,14 +93,15 @@ class Classifier:
             yield from self._classify(batch)
 
     def _read(self, job: Job) -> Picture:
-        image = load_image(job.item.source)
+        loaded = load_picture(job.item.source)
+        image = loaded.image
         small, thumbnail = prepare(image, self.arguments.fit), None
         shown = len(self.thumbnails) < self.shown
         if shown or job.path is not None:
             thumbnail = resize(image, fit_size(image.shape, LONGEST))
         if shown:
             self.thumbnails[job.item.name] = thumbnail
-        return Picture(job, small, thumbnail)
+        return Picture(job, small, thumbnail, loaded.metadata.stripped().notes)
 
     def _classify(self, batch: Sequence[Picture]) -> Iterator[tuple[Job, Outcome | Exception]]:
         views = self.arguments.views or None
@@ -122,7 +125,7 @@ class Classifier:
             except Exception as error:
                 yield job, error
                 continue
-            record = to_record(job.item, result, self.arguments)
+            record = to_record(job.item, result, self.arguments, picture.notes)
             yield job, Outcome(record, said_of(record), {"caption": caption(job.item.name, result)})
 
 
@@ -239,7 +242,9 @@ def write_table(path: Path, records: Iterable[Mapping], arguments: RunArguments)
     cli.say(str(path))
 
 
-def to_record(item: Input, result: Classification, arguments: RunArguments) -> dict:
+def to_record(
+    item: Input, result: Classification, arguments: RunArguments, notes: Sequence[str] = ()
+) -> dict:
     """What --json prints of a picture."""
     top = zip(result.labels[: arguments.top], result.probabilities, strict=False)
     return {
@@ -249,13 +254,15 @@ def to_record(item: Input, result: Classification, arguments: RunArguments) -> d
         "energy": round(result.energy, 4),
         "probabilities": {label: round(float(probability), 4) for label, probability in top},
         "model": result.model,
+        "notes": tuple(notes),
     }
 
 
 def said_of(record: Mapping) -> str:
     """What a user is told of a picture."""
     text = ", ".join(f"{label} {value:.1%}" for label, value in record["probabilities"].items())
-    return f"{record['input']}: {text if record['known'] else f'{NONE} (nearest: {text})'}"
+    line = f"{record['input']}: {text if record['known'] else f'{NONE} (nearest: {text})'}"
+    return "; ".join((line, *record.get("notes", ())))
 
 
 def tell(outcome: Outcome, arguments: RunArguments) -> None:

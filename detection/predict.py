@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -78,20 +79,29 @@ class Detector:
         return cls(model, card)
 
 
-def detect(image: ImageSource, *, config: DetectConfig = DEFAULT) -> Detections:
+@typing.overload
+def detect(image: ImageSource, *, config: DetectConfig = ...) -> Detections: ...
+@typing.overload
+def detect(image: list | tuple, *, config: DetectConfig = ...) -> list[Detections]: ...
+def detect(image, *, config=DEFAULT):
     """Finds objects on a picture.
 
     Args:
-        image: a path, a PIL image or a uint8 array (H, W, 3).
+        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on; or a list
+            of such, which are searched one after the other and give a list.
         config: by what, and what is kept.
 
     Raises:
         ImageError: the picture cannot be read.
         SettingsError: no such model, or a class that it does not know.
         WeightsError: weights that are missing or damaged.
+        TypeError: `image` is of another type.
     """
     detector = load_detector(config)
     check_classes(config.classes, detector.classes)
+    if isinstance(image, (list, tuple)):
+        pictures = map(load_image, image)
+        return [choose(detector.detect(each), config, detector.card) for each in pictures]
     found = detector.detect(load_image(image))
     return choose(found, config, detector.card)
 

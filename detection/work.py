@@ -140,7 +140,7 @@ def _picture(
 ) -> tuple[dict, Mapping[str, int]]:
     loaded, overwrite = load_picture(job.item.source), job.overwrite
     metadata = loaded.metadata.stripped() if arguments.strip else loaded.metadata
-    photo, notes = loaded.image, ()
+    photo, notes = loaded.image, loaded.metadata.stripped().notes
     begin = time.perf_counter()
     found = predict.choose(detector.detect(photo), arguments, detector.card)
     seconds = time.perf_counter() - begin

@@ -125,7 +125,7 @@ def cartoonize(
     return (
         "" if found else _nobody(drawing),
         save_result(image, name, given.metadata),
-        parts.facts(parts.seconds(took), parts.pixels(image)),
+        parts.facts(parts.seconds(took), parts.pixels(image), *given.metadata.notes),
         parts.command_line("cartoon.run", arguments, given),
     )
 

@@ -91,7 +91,12 @@ def classify(photo: parts.Picture, fit: str):
         _answer(found),
         dict(zip(found.labels, probabilities, strict=True)),
         save_result(drawn, parts.named(picture, "gradcam")),
-        parts.facts(parts.seconds(took), parts.pixels(image), f"network {found.model}"),
+        parts.facts(
+            parts.seconds(took),
+            parts.pixels(image),
+            f"network {found.model}",
+            *picture.metadata.stripped().notes,
+        ),
         parts.command_line(
             "classify.run", RunArguments(fit=fit, top=len(found.labels), gradcam=True), picture
         ),

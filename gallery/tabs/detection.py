@@ -145,7 +145,12 @@ def _show(found: Found, threshold: float, image) -> tuple:
             found.picture.metadata,
         ),
         [[row["label"], row["score"], *row["box"]] for row in as_records(kept)],
-        parts.facts(parts.seconds(found.seconds), parts.pixels(image), f"detector {found.model}"),
+        parts.facts(
+            parts.seconds(found.seconds),
+            parts.pixels(image),
+            f"detector {found.model}",
+            *found.picture.metadata.notes,
+        ),
         parts.command_line(
             "detection.run", RunArguments(model=found.model, threshold=threshold), found.picture
         ),

@@ -175,7 +175,10 @@ def stylize(
     return (
         save_result(result.image, parts.named(given, Path(name).stem), given.metadata),
         parts.facts(
-            parts.seconds(result.seconds), parts.pixels(result.image), preview.how_it_ended()
+            parts.seconds(result.seconds),
+            parts.pixels(result.image),
+            preview.how_it_ended(),
+            *given.metadata.notes,
         ),
         command,
     )

@@ -168,6 +168,7 @@ def upscale(photo: parts.Picture, scale: int, model: str):
             parts.seconds(took),
             f"{width} × {height} to {parts.pixels(result.image)}",
             f"network {result.model} ({result.reason})",
+            *result.metadata.notes,
         ),
         parts.command_line("superres.run", RunArguments(scale=scale, model=model), *inputs),
         done,

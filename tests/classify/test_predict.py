@@ -222,6 +222,16 @@ def test_sense_of_settings(network, photo, weights):
 # === Many ===
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_list_of_pictures_gives_a_list(network, drawn, kind):
+    pictures = kind(drawn.test.images[:3])
+    found = classify(pictures, network=network)
+    assert isinstance(found, list)
+    expected = [classify(picture, network=network) for picture in pictures]
+    assert [each.labels for each in found] == [each.labels for each in expected]
+    assert classify([], network=network) == []
+
+
 def test_results_come_in_order_whatever_the_batch(network, drawn, monkeypatch):
     images = list(drawn.test.images[:11])
     whole = list(classify_all(images, network=network))

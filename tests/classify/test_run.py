@@ -18,7 +18,7 @@ from classify.predict import NONE, classify
 from classify.run import main
 from classify.work import caption
 
-FIELDS = {"input", "label", "known", "energy", "probabilities", "model"}
+FIELDS = {"input", "label", "known", "energy", "probabilities", "model", "notes"}
 
 
 @pytest.fixture
@@ -80,6 +80,16 @@ def test_json_is_an_object_a_picture_and_nothing_else(files, capsys, namer):
         values = list(record["probabilities"].values())
         np.testing.assert_allclose(values, expected.probabilities, atol=1e-4)
         assert record["energy"] == pytest.approx(expected.energy, abs=1e-4)
+
+
+def test_how_pixels_were_converted_is_said(files, capsys):
+    deep = np.full((30, 50), 3000, np.uint16)
+    Image.fromarray(deep).save(files / "all" / "deep.png")
+    note = "its values end at 3,000: taken for 12 bits in 16"
+    assert run(files, name="all/deep.png") == 0
+    assert f"; {note}\n" in capsys.readouterr().err
+    assert run(files, "--json", "--overwrite", name="all/deep.png") == 0
+    assert records(capsys)[0]["notes"] == [note]
 
 
 def test_table_has_a_row_a_picture(files, namer):

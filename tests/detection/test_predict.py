@@ -41,6 +41,14 @@ def test_a_run_folder_finds_what_its_network_finds(run, detector, photo_of_shape
     np.testing.assert_array_equal(first.scores, again.scores)
 
 
+def test_a_list_of_pictures_gives_a_list(run, photo_of_shapes):
+    config = DetectConfig(model=str(run), threshold=0.0)
+    alone = detect(photo_of_shapes, config=config)
+    found = detect([photo_of_shapes, load_image(photo_of_shapes)], config=config)
+    assert [each.labels for each in found] == [alone.labels] * 2
+    assert detect([], config=config) == []
+
+
 def test_boxes_are_in_pixels_of_the_picture(run, photo_of_shapes):
     """Twice as large a picture, the same boxes, twice as large."""
     image = load_image(photo_of_shapes)

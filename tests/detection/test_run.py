@@ -182,6 +182,17 @@ def test_settings_reach_the_model(files, monkeypatch):
     assert given == [("runs/mine", files / "w.pth", 0.7)]
 
 
+@pytest.mark.parametrize("flags", [(), ("--no-draw",)])
+def test_how_pixels_were_converted_is_said(files, capsys, flags):
+    deep = files / "deep.png"
+    Image.fromarray(np.full((64, 64), 3000, np.uint16)).save(deep)
+    assert run(files, "--json", *flags, name="deep.png") == 0
+    note = "its values end at 3,000: taken for 12 bits in 16"
+    said = capsys.readouterr()
+    assert json.loads(said.out)["notes"] == [note]
+    assert f"; {note}\n" in said.err
+
+
 # === Other forms ===
 
 

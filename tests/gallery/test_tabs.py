@@ -15,7 +15,7 @@ import nst
 import nst.run
 from atelier import cli
 from atelier.errors import AtelierError, ImageError
-from atelier.images import load_image, sample, save_image
+from atelier.images import load_image, load_picture, sample, save_image
 from atelier.progress import Step
 from cartoon.config import PRESETS
 from detection import DetectConfig, Detections
@@ -53,6 +53,23 @@ def give(tmp_path):
 def sampled():
     """Makes a `Picture` of a file of scikit-image's."""
     return lambda name: parts.Picture(load_image(sample(name)), str(sample(name)), name)
+
+
+@pytest.fixture
+def upload(tmp_path) -> parts.Picture:
+    """A grey photo of 12 bits in 16, as the page reads it when it is uploaded."""
+    values = np.linspace(0, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    read = load_picture(tmp_path / "deep.png", alpha="keep")
+    return parts.Picture(read.image, str(tmp_path / "deep.png"), "deep.png", read.metadata)
+
+
+def test_the_page_says_how_pixels_were_converted(upload):
+    note = "its values end at 4,095: taken for 12 bits in 16"
+    assert note in superres_tab.upscale(upload, 2, "clean")[3]
+    assert note in classify_tab.classify(upload, "squeeze")[3]
+    assert note in detection_tab.detect(upload, EMBEDDED[0], 0.5)[3]
+    assert note in cartoon_tab.cartoonize(upload, "fine", "color")[2]
 
 
 def words(line: str) -> list[str]:

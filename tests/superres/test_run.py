@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -93,6 +94,16 @@ def test_a_video_is_enlarged_under_its_name(files, make_video, capsys):
     with av.open(str(files / "out" / "film.mov")) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
         assert len(list(container.decode(video=0))) == 5
+
+
+def test_how_pixels_were_converted_is_said(files, capsys):
+    Image.fromarray(np.full((32, 48), 3000, np.uint16)).save(files / "deep.png")
+    assert run(files, "--json", name="deep.png") == 0
+    note = "its values end at 3,000: taken for 12 bits in 16"
+    said = capsys.readouterr()
+    assert json.loads(said.out)["notes"] == [note]
+    assert said.err.endswith(f"; {note}\n")
+    assert load_image(files / "out" / "deep.png", grey="keep").mean() > 180
 
 
 def test_sound_that_the_format_cannot_hold_is_named_in_the_line(files, make_video, capsys):
