@@ -17,7 +17,7 @@ from detection.annotations import (
     read_dataset,
     share_classes,
 )
-from detection.annotations.masks import is_masks
+from detection.annotations.read import form_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class DataConfig:
         # What is wanted of other classes is chosen once all sets are there: one may lack a class.
         # Masks show one class, which has no name but what it is given.
         form = None if self.format == "auto" else self.format
-        masks = form is None and is_masks(source, self.images)
+        masks = (form or form_of(Path(source), self.images, deep=True)) == "masks"
         return read_dataset(
             source,
             split,

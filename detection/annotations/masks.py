@@ -30,11 +30,21 @@ MISFIT = 0.03
 """By how much a mask may be wider or higher than its photo, once both are of one size."""
 
 
-def is_masks(folder: str | os.PathLike, images: str | os.PathLike | None = None) -> bool:
-    """Whether a folder holds photos with masks, or, of photos in `images`, their masks."""
+def is_masks(
+    folder: str | os.PathLike, images: str | os.PathLike | None = None, *, deep: bool = True
+) -> bool:
+    """Whether a folder holds photos with masks, or, of photos in `images`, their masks.
+
+    Args:
+        folder: the data set's.
+        images: the photos' folder, if it is named.
+        deep: whether folders below may hold them.
+    """
     folder = Path(folder)
-    if images is not None:
-        return pairs.own_folder(folder, pairs.MASKS) is not None
+    if images is not None or not deep:
+        own = [pairs.own_folder(folder, pairs.MASKS)]
+        own += [pairs.own_folder(folder, pairs.IMAGES)] if images is None else []
+        return None not in own
     return next(pairs.mask_folders(folder), None) is not None
 
 

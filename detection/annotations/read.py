@@ -62,8 +62,8 @@ def read_dataset(
     if not path.exists() and str(source).startswith(PREPARED):
         return read_prepared(str(source), split or "train", classes=classes, strict=strict)
     options = {"images": images, "classes": classes, "strict": strict}
-    if path.is_dir() and form is None and _form(path, images) is None:
-        parts = layouts.split_folders(path, lambda folder: _form(folder, images) is not None)
+    if path.is_dir() and form is None and form_of(path, images) is None:
+        parts = layouts.split_folders(path, lambda folder: form_of(folder, images) is not None)
         chosen = None if split is None else layouts.choose_split(split, parts)
         if chosen is not None or (parts and split is None):
             folders = [parts[chosen]] if chosen is not None else parts.values()
@@ -81,7 +81,7 @@ def read_dataset(
 def _read(
     path: Path, split: str | None, form: Form | None = None, *, groups, exif, base, **options
 ) -> Dataset:
-    form = form or _form(path, options["images"], deep=True)
+    form = form or form_of(path, options["images"], deep=True)
     if form == "masks":
         return masks.read_masks(path, split, groups=groups, **options)
     if form == "coco":
@@ -98,8 +98,10 @@ def _read(
     )
 
 
-def _form(path: Path, images: str | os.PathLike | None, *, deep: bool = False) -> Form | None:
-    """Of which form a data set is; None if of none that is known.
+def form_of(
+    path: Path, images: str | os.PathLike | None = None, *, deep: bool = False
+) -> Form | None:
+    """Returns the form of a data set, None if it is of none that is known.
 
     Args:
         path: a folder or a file.
@@ -112,10 +114,12 @@ def _form(path: Path, images: str | os.PathLike | None, *, deep: bool = False) -
         return None
     if layouts.coco_files(path, deep=False):
         return "coco"
-    if masks.is_masks(path, images):
+    if masks.is_masks(path, images, deep=False):
         return "masks"
     if layouts.holds_xml(path, deep=False):
         return "voc"
+    if masks.is_masks(path, images):
+        return "masks"
     if deep and layouts.coco_files(path):
         return "coco"
     return "voc" if deep and layouts.holds_xml(path) else None

@@ -48,6 +48,8 @@ def test_forms_are_found_out_or_said(shapes, coco, masks):
     assert config("--data", coco).read().classes == ("disc",)
     assert config("--data", coco, "--format", "coco").read().classes == ("disc",)
     assert config("--data", masks).read().classes == ("object",)
+    words = ("--data", masks, "--format", "masks", "--classes", "person")
+    assert config(*words).read().classes == ("person",)
     with pytest.raises(DataError, match=r"no JSON file of COCO's form; found 7 \.png in JPEGI"):
         config("--data", shapes, "--format", "coco").read()
     with pytest.raises(DataError, match="no XML files"):

@@ -152,6 +152,12 @@ def test_an_error_says_what_is_there(tmp_path):
         read_dataset(tmp_path / "empty")
 
 
+def test_masks_somewhere_below_do_not_hide_a_set_of_boxes(tmp_path):
+    draw(tmp_path / "a.jpg", tmp_path / "more" / "images" / "b.jpg", tmp_path / "more/masks/b.jpg")
+    put_page(tmp_path / "a.xml", "dog")
+    assert read_dataset(tmp_path).classes == ("dog",)
+
+
 def test_backgrounds_lie_in_folders_of_any_depth(tmp_path):
     draw(tmp_path / "b.jpg", tmp_path / "x" / "y" / "a.PNG", tmp_path / ".trash" / "c.jpg")
     (tmp_path / "x" / "notes.txt").write_text("nothing")
