@@ -1,0 +1,1 @@
+"""The pages, and the programs that make their pictures and the reference."""
