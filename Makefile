@@ -6,9 +6,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart 0
 # What trains, exports and compares numbers, in a minute or two.
-NUMBERS := $(addprefix tests/,atelier/test_strategy.py atelier/test_vgg.py cartoon/test_deeplab.py \
+NUMBERS := $(addprefix tests/,atelier/test_strategy.py atelier/test_vgg.py cartoon/people/test_deeplab.py \
 	classify/export/test_litert.py classify/test_train.py detection/network/test_resnet.py \
-	detection/test_torchvision_parity.py nst/test_objective.py superres/fixed_point/test_integer.py \
+	detection/test_torchvision_parity.py nst/descent/test_objective.py superres/fixed_point/test_integer.py \
 	superres/network/test_layers.py)
 # TensorFlow turns oneDNN on by itself where the processor has one of these.
 OTHER_ONEDNN := $(shell grep -qsE 'avx512_vnni|avx512_bf16|avx_vnni|amx_' /proc/cpuinfo && echo 0 || echo 1)
@@ -108,7 +108,7 @@ reproduce-detection: .venv/core
 
 # The project's own paintings, drawn anew.
 paintings: .venv/core
-	$(BIN)/python -m nst.paint --out nst/styles --overwrite
+	$(BIN)/python -m tools.paintings --out nst/styles --overwrite
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -28,8 +28,9 @@ from atelier.errors import SettingsError
 from atelier.images import load_image, resize, sample
 from atelier.runs import machine
 from benchmarks import plain_cartoon
-from cartoon import cartoonize, cut_out, matting, person
-from cartoon.teachers import load_teachers
+from cartoon import cartoonize, cut_out
+from cartoon.people import matting, person
+from cartoon.training.teachers import load_teachers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """How much drawn videos flicker: `python -m benchmarks.cartoon_video`.
 
-Frame by frame against `cartoon.steady`, both on the same frames: scikit-image's astronaut under
-sensor noise and slow waves of brightness; a tripod's view, and a pan with a zoom. Of a pan, much
-changes with good reason: `clean` is what `cartoon.steady` gives without noise and waves.
+Frame by frame against `cartoon.drawing.steady`, both on the same frames: scikit-image's astronaut
+under sensor noise and slow waves of brightness; a tripod's view, and a pan with a zoom. Of a pan,
+much changes with good reason: `clean` is what it gives without noise and waves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from atelier.errors import SettingsError
 from atelier.images import load_image, sample
 from atelier.runs import machine
 from cartoon import PRESETS, cartoonize
-from cartoon.steady import Flicker, SteadyCartoon
+from cartoon.drawing.steady import Flicker, SteadyCartoon
 
 
 @dataclasses.dataclass(frozen=True)

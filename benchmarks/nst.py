@@ -29,11 +29,11 @@ from atelier.features import load_features
 from atelier.images import load_image, resize, sample
 from atelier.runs import machine
 from atelier.vgg import CAFFE_MEAN, VGG, preprocess
-from nst import lbfgs
 from nst.config import REPORT
+from nst.descent import lbfgs
+from nst.descent.objective import Objective
+from nst.descent.optimizers import descend
 from nst.evaluate import evaluate
-from nst.objective import Objective
-from nst.optimizers import descend
 from nst.styles import open_style
 from nst.transfer import stylize
 

@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "config": ["PRESETS", "CartoonConfig", "CutOutConfig"],
-        "cutting": ["CutOut", "cut_out"],
-        "drawing": ["Cartoon", "cartoonize"],
+        "people.cutting": ["CutOut", "cut_out"],
+        "drawing.cartoonizing": ["Cartoon", "cartoonize"],
         "metrics": ["Accuracy", "accuracy"],
         "portrait": ["Portrait", "portray"],
         "video": ["CartoonVideo", "cartoonize_video"],

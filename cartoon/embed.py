@@ -12,7 +12,7 @@ import tyro
 from atelier import cli
 from atelier.files import refuse_existing
 from atelier.weights import save_embedded
-from cartoon.person import NAME, WEIGHTS, PersonNetwork
+from cartoon.people.person import NAME, WEIGHTS, PersonNetwork
 
 
 @dataclasses.dataclass(frozen=True)

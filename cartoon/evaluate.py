@@ -25,14 +25,14 @@ from atelier.failures import for_each
 from atelier.files import refuse_existing, write_table
 from atelier.images import ImageSource, load_image, resize, sample, save_image
 from atelier.inputs import Input, find_inputs
-from cartoon.backdrop import WHITE, lay_on
 from cartoon.config import PRESETS, CartoonConfig, CutOutConfig, PortraitConfig
-from cartoon.cutting import find_people
-from cartoon.drawing import settings_of
-from cartoon.fine import draw_fine, find_tones
+from cartoon.drawing.backdrop import WHITE, lay_on
+from cartoon.drawing.cartoonizing import settings_of
+from cartoon.drawing.fine import draw_fine, find_tones
+from cartoon.drawing.report import draw_report, find_centroids
 from cartoon.metrics import Accuracy, accuracy, mean
+from cartoon.people.cutting import find_people
 from cartoon.portrait import draw_person
-from cartoon.report import draw_report, find_centroids
 
 EXAMPLES = (
     "astronaut.png",
@@ -120,7 +120,7 @@ def measure(
 
     Args:
         picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.images.load_image`.
-        mask: float32 (H, W) in [0, 1], of `cartoon.cutting.find_people`; None for no cut-out.
+        mask: float32 (H, W) in [0, 1], of `find_people`; None for no cut-out.
         config: of the drawing.
         margins: whether the cut-out is first put into a figure, which is then drawn whole.
     """

@@ -11,10 +11,11 @@ import numpy as np
 
 from atelier import cli
 from atelier.errors import DataError, SettingsError
-from cartoon import data, matting, person
-from cartoon.losses import intersection_over_union
-from cartoon.person import PersonNetwork
-from cartoon.teachers import load_teachers
+from cartoon.people import matting, person
+from cartoon.people.person import PersonNetwork
+from cartoon.training import data
+from cartoon.training.losses import intersection_over_union
+from cartoon.training.teachers import load_teachers
 
 Segmenter = Callable[[np.ndarray], np.ndarray]
 """uint8 (H, W, 3) to how probably each pixel is a person's, float32 (H, W) in [0, 1]."""
@@ -45,7 +46,7 @@ def mean_iou(
 
     Args:
         segmenters: by name.
-        pairs: photos and masks, as `cartoon.data.find_pairs` gives them; read one at a time.
+        pairs: photos and masks, as `find_pairs` gives them; read one at a time.
 
     Raises:
         DataError: one of them cannot be read, or there is nobody in any of the masks.

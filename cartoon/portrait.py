@@ -11,13 +11,13 @@ import numpy as np
 
 from atelier.images import ImageSource, load_picture
 from atelier.metadata import NOTHING, Metadata
-from cartoon import matting
-from cartoon.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
 from cartoon.config import CartoonConfig, CutOutConfig
-from cartoon.cutting import find_people
-from cartoon.drawing import cartoonize, settings_of
-from cartoon.fine import draw_fine
-from cartoon.report import draw_report
+from cartoon.drawing.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
+from cartoon.drawing.cartoonizing import cartoonize, settings_of
+from cartoon.drawing.fine import draw_fine
+from cartoon.drawing.report import draw_report
+from cartoon.people import matting
+from cartoon.people.cutting import find_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def portray(
     Args:
         image: a path, a file's bytes, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
         preset: of the drawing.
-        background: a name, see `cartoon.backdrop.find_backdrop`, or what that gives.
+        background: a name, see `cartoon.drawing.backdrop.find_backdrop`, or what that gives.
         config: of the drawing, instead of a preset's.
         cutting: of the cut-out.
 

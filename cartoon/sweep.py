@@ -27,8 +27,8 @@ from atelier.sweep import (
 )
 from atelier.tuning import Cluster
 from cartoon.config import PRESETS, REPORT, CartoonConfig, CutOutConfig, PortraitConfig
-from cartoon.cutting import find_people
 from cartoon.evaluate import measure, numbers
+from cartoon.people.cutting import find_people
 
 DEFAULT_GRID = ("alpha=1e-12,1e-3,1e-1", "smallest=20,40,80")
 """What the report's K-histogram leaves to choose."""

@@ -18,13 +18,13 @@ import keras
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.runs import KeepRun, RunFolder, is_finished, machine
-from cartoon import data
 from cartoon.judge import mean_iou, segmenters
-from cartoon.losses import segmentation_loss
-from cartoon.model import build_person_segmenter
-from cartoon.person import PersonNetwork
-from cartoon.selfie import load_selfie
-from cartoon.teachers import SELFIE, load_teachers
+from cartoon.people.model import build_person_segmenter
+from cartoon.people.person import PersonNetwork
+from cartoon.training import data
+from cartoon.training.losses import segmentation_loss
+from cartoon.training.selfie import load_selfie
+from cartoon.training.teachers import SELFIE, load_teachers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 
 from atelier.movies import change_movie, from_rgb, to_rgb
 from atelier.progress import OnStep
-from cartoon.backdrop import WHITE, Backdrop
 from cartoon.config import CartoonConfig
-from cartoon.drawing import settings_of
-from cartoon.steady import Flicker, Segment, SteadyCartoon
+from cartoon.drawing.backdrop import WHITE, Backdrop
+from cartoon.drawing.cartoonizing import settings_of
+from cartoon.drawing.steady import Flicker, Segment, SteadyCartoon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CartoonVideo:
     """How often, after the first frame, tones were chosen anew."""
     flicker: float | None
     """Levels by which the drawing changes from frame to frame where the video does not, before it
-    is coded: see `cartoon.steady.Flicker`. None if nothing stayed, or of one frame."""
+    is coded: see `cartoon.drawing.steady.Flicker`. None if nothing stayed, or of one frame."""
     seconds: float
     """From opening the video to the end."""
     notes: tuple[str, ...] = ()

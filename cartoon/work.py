@@ -17,10 +17,10 @@ from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import STDOUT, Job, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
-from cartoon import person
-from cartoon.backdrop import Backdrop, compose, find_backdrop
-from cartoon.cutting import cut_out, find_people
-from cartoon.drawing import cartoonize
+from cartoon.drawing.backdrop import Backdrop, compose, find_backdrop
+from cartoon.drawing.cartoonizing import cartoonize
+from cartoon.people import person
+from cartoon.people.cutting import cut_out, find_people
 from cartoon.portrait import portray
 from cartoon.run import RunArguments
 from cartoon.video import cartoonize_video

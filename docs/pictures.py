@@ -13,7 +13,7 @@ import nst
 import superres
 from atelier.images import fit_size, load_image, resize, sample, save_image
 from atelier.sheets import contact_sheet
-from cartoon.backdrop import cover
+from cartoon.drawing.backdrop import cover
 from classify.work import caption
 from detection.draw import draw
 from gallery.scenes import SCENES, Scene, SceneConfig

@@ -19,7 +19,7 @@ from PIL import Image
 
 from atelier.images import fit_size, resize
 from atelier.runs import machine
-from cartoon.backdrop import cover
+from cartoon.drawing.backdrop import cover
 from gallery.scenes import Exhibit, Scene, Side
 
 HERE = Path(__file__).parent

@@ -19,7 +19,7 @@ from atelier.images import ImageSource, load_image, resize
 from atelier.inputs import Input, find_inputs
 from atelier.vgg import preprocess
 from nst.config import PRESETS, StyleTransferConfig
-from nst.objective import Loss, Objective
+from nst.descent.objective import Loss, Objective
 from nst.transfer import Pictures
 
 

@@ -21,8 +21,8 @@ from atelier import weights as stored
 from atelier.errors import SettingsError, WeightsError
 from atelier.vgg import VGG
 from nst.config import StyleTransferConfig
+from nst.distillation.teacher import load_teacher
 from nst.evaluate import evaluate
-from nst.teacher import load_teacher
 from nst.transfer import stylize
 
 SCALES = {

@@ -33,8 +33,9 @@ from atelier.features import VGG19_LITE
 from atelier.images import find_pictures
 from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
 from atelier.vgg import VGG, UnknownLayerError
-from nst import data, losses
-from nst.teacher import TAPS, load_teacher
+from nst.descent import losses
+from nst.distillation import data
+from nst.distillation.teacher import TAPS, load_teacher
 
 SEMANTIC = "block5_conv2"
 """The report's content layer, one convolution above the highest tap."""

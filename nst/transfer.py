@@ -22,8 +22,8 @@ from atelier.progress import OnStep, Step
 from atelier.vgg import UnknownLayerError, deprocess, preprocess
 from nst import color
 from nst.config import StyleTransferConfig
-from nst.objective import Loss, Objective
-from nst.optimizers import descend
+from nst.descent.objective import Loss, Objective
+from nst.descent.optimizers import descend
 from nst.styles import open_style
 
 SHORTEST = 32

@@ -199,7 +199,7 @@ def test_files_that_are_named_exist(path):
 
 
 def test_missing_files_are_found():
-    text = "`nst/losses.py`, `classify/weights/*.csv`, `docs/` and `nst/lossless.py`"
+    text = "`nst/transfer.py`, `classify/weights/*.csv`, `docs/` and `nst/lossless.py`"
     assert missing_files(text) == ["nst/lossless.py"]
 
 

@@ -8,7 +8,7 @@ import time
 import gradio as gr
 
 import cartoon
-from cartoon.backdrop import (
+from cartoon.drawing.backdrop import (
     PHOTO,
     TRANSPARENT,
     Backdrop,

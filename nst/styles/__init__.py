@@ -1,4 +1,4 @@
-"""The project's own paintings, drawn by `python -m nst.paint --out nst/styles`."""
+"""The project's own paintings, drawn by `python -m tools.paintings --out nst/styles`."""
 
 from __future__ import annotations
 

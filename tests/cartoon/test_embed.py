@@ -8,7 +8,7 @@ import pytest
 from atelier.runs import RunFolder
 from atelier.weights import load_embedded
 from cartoon.embed import main
-from cartoon.model import build_person_segmenter
+from cartoon.people.model import build_person_segmenter
 from cartoon.train import TrainConfig
 
 

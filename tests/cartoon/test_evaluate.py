@@ -13,9 +13,10 @@ from PIL import Image
 import cartoon
 from atelier.errors import SettingsError
 from atelier.images import load_image, save_image
-from cartoon import CartoonConfig, accuracy, person
+from cartoon import CartoonConfig, accuracy
 from cartoon.evaluate import COLUMNS, EXAMPLES, MOST_BARS, as_figure, draw_bars, evaluate, main
 from cartoon.metrics import Accuracy
+from cartoon.people import person
 
 PLAIN = ("--no-cut-out",)
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # Of pictures' bars, and of their mean's.

@@ -7,10 +7,11 @@ import pytest
 
 from atelier.errors import ImageError, SettingsError
 from atelier.images import save_image
-from cartoon import PRESETS, CartoonConfig, CutOutConfig, cartoonize, matting, portray
-from cartoon.backdrop import WHITE, find_backdrop, lay_on
-from cartoon.fine import draw_fine
-from cartoon.report import draw_report
+from cartoon import PRESETS, CartoonConfig, CutOutConfig, cartoonize, portray
+from cartoon.drawing.backdrop import WHITE, find_backdrop, lay_on
+from cartoon.drawing.fine import draw_fine
+from cartoon.drawing.report import draw_report
+from cartoon.people import matting
 
 PLAIN = CutOutConfig(refine=False)
 
@@ -28,7 +29,7 @@ def mask() -> np.ndarray:
 def network(monkeypatch, mask):
     """The embedded network, which finds `mask`, or whatever its `probability` is set to."""
     network = types.SimpleNamespace(probability=lambda image: mask.copy())
-    monkeypatch.setattr("cartoon.person.embedded", lambda: network)
+    monkeypatch.setattr("cartoon.people.person.embedded", lambda: network)
     return network
 
 

@@ -35,7 +35,7 @@ def ellipse(image: np.ndarray) -> np.ndarray:
 def network(monkeypatch):
     """The embedded network, which finds an ellipse, or whatever its `probability` is set to."""
     network = types.SimpleNamespace(probability=ellipse)
-    monkeypatch.setattr("cartoon.person.embedded", lambda: network)
+    monkeypatch.setattr("cartoon.people.person.embedded", lambda: network)
     return network
 
 
@@ -486,7 +486,7 @@ def test_missing_weights_end_the_command(files, monkeypatch, error_line):
     def missing():
         raise WeightsError("no embedded network 'person'")
 
-    monkeypatch.setattr("cartoon.person.embedded", missing)
+    monkeypatch.setattr("cartoon.people.person.embedded", missing)
     assert run(files) == 2
     assert "'person'" in error_line()
 
@@ -494,10 +494,10 @@ def test_missing_weights_end_the_command(files, monkeypatch, error_line):
 PROGRAM = """
 import sys, types
 import numpy as np
-import cartoon.person
+import cartoon.people.person
 import cartoon.run
 half = types.SimpleNamespace(probability=lambda image: np.ones(image.shape[:2], np.float32) / 2)
-cartoon.person.embedded = lambda: half
+cartoon.people.person.embedded = lambda: half
 sys.exit(cartoon.run.main())
 """
 

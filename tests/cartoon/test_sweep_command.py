@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from atelier.images import load_image, save_image
-from cartoon import CartoonConfig, person
+from cartoon import CartoonConfig
 from cartoon import sweep as sweep_module
 from cartoon.evaluate import evaluate
+from cartoon.people import person
 from cartoon.sweep import DEFAULT_GRID, main, sweep
 
 REPORT = CartoonConfig(method="report")

@@ -11,11 +11,11 @@ import pytest
 
 import cartoon.train as module
 from atelier.errors import SettingsError
-from cartoon import data
 from cartoon.judge import main as judge
 from cartoon.judge import mean_iou
-from cartoon.person import PersonNetwork
+from cartoon.people.person import PersonNetwork
 from cartoon.train import TrainConfig, main, train
+from cartoon.training import data
 
 
 @pytest.fixture(scope="module")

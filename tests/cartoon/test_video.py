@@ -10,7 +10,7 @@ from av.sidedata.sidedata import Type as SideData
 from atelier.errors import ImageError, OutputError, SettingsError
 from atelier.movies import to_rgb
 from cartoon import CartoonConfig, cartoonize
-from cartoon.steady import SteadyCartoon, flicker
+from cartoon.drawing.steady import SteadyCartoon, flicker
 from cartoon.video import cartoonize_video
 
 WIDTH, HEIGHT = 64, 48

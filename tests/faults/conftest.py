@@ -308,7 +308,7 @@ def _make_shapes(folder: Path) -> None:
 
 
 def _make_teacher(path: Path) -> None:
-    """Random weights in the form of `nst.teacher.SmallTeacher`."""
+    """Random weights in the form of `nst.distillation.teacher.SmallTeacher`."""
     rng, arrays, inner = np.random.default_rng(0), {}, 3
 
     def add(name: str, out: int, side: int = 3) -> None:

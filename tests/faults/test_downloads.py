@@ -10,7 +10,7 @@ import pytest
 
 from atelier import features
 from atelier.errors import WeightsError
-from cartoon import deeplab_weights
+from cartoon.people import deeplab_weights
 from detection.network import imagenet, torchvision_weights
 
 # Keras leaves the connections of failed downloads open.

@@ -10,7 +10,7 @@ from PIL import Image
 from atelier.errors import OutputError
 from atelier.progress import Step
 from nst.animation import FRAMES, Frames, Snapshots, plot_history
-from nst.objective import Loss
+from nst.descent.objective import Loss
 from nst.transfer import Stylization
 
 

@@ -6,7 +6,7 @@ import pytest
 from atelier.errors import ImageError
 from atelier.images import save_image
 from nst import styles
-from nst.paint import PAINTINGS
+from tools.paintings import PAINTINGS
 
 
 def test_every_painter_has_its_painting():

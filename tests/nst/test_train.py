@@ -14,7 +14,7 @@ from atelier.errors import SettingsError
 from atelier.images import save_image
 from atelier.vgg import VGG, preprocess
 from nst import train
-from nst.teacher import TAPS, SmallTeacher
+from nst.distillation.teacher import TAPS, SmallTeacher
 from nst.train import SEMANTIC, DistillConfig, Distiller, distill, inherit, main, similarity_loss
 
 TINY = {

@@ -1,0 +1,1 @@
+"""People cut out of photos: the networks, and what refines their masks."""

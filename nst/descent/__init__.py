@@ -1,0 +1,1 @@
+"""The way down: the loss of an image, its terms, and the optimisers that lower it."""

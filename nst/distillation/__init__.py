@@ -1,0 +1,1 @@
+"""Distillation of the feature network: its teacher and its data; the command is `nst.train`."""

@@ -1,0 +1,1 @@
+"""Programs that made what is committed; they are not installed."""
