@@ -105,7 +105,7 @@ def convert(pixels: np.ndarray, source: Coding) -> np.ndarray:
     matrix = to_bt709(source.primaries).T.astype(np.float32)
     peak = _HLG_NITS / WHITE_NITS if source.transfer == _HLG else float(table[pixels.max()])
     result, encoded = np.empty_like(pixels), _encoded()
-    for rows in strips(pixels.shape):
+    for rows in strips(pixels.shape, 2**18):
         light = table[pixels[rows]]
         if source.is_hdr:
             if source.transfer == _HLG:

@@ -25,6 +25,9 @@ _ADOBE_EXPONENT = 2.19921875
 _GAMMA, _GAMMA_SLACK = 1 / 2.2, 0.05
 """PNG's gAMA of sRGB, and what is taken for it: libpng's threshold."""
 
+_JXL_SRGB = ("RGB_D65_SRG_Rel_SRG", "RGB_D65_SRG_Per_SRG", "Gra_D65_Rel_SRG", "Gra_D65_Per_SRG")
+"""libjxl's names for profiles of sRGB."""
+
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 """Boxes that lead to nclx, and what stands in them before other boxes."""
 
@@ -124,8 +127,7 @@ def _by_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
         return image, ""  # A broken profile is common, and no reason to refuse the picture.
     if image.mode == "L":
         converted = converted.getchannel("G")
-    # The second is libjxl's name.
-    return converted, "" if "srgb" in name.lower() or "_SRG_Rel_SRG" in name else name
+    return converted, "" if "srgb" in name.lower() or name in _JXL_SRGB else name
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

@@ -66,7 +66,7 @@ def to_levels(deep: Deep) -> tuple[np.ndarray, str]:
     shade = values if values.ndim == 2 else values[..., : deep.colours]
     black, white, note = _range(deep, shade)
     levels = np.empty(values.shape, np.uint8)
-    for rows in strips(values.shape):
+    for rows in strips(values.shape, 2**16):
         part = _scaled(shade[rows], black, white)
         target = levels[rows] if values.ndim == 2 else levels[rows, :, : deep.colours]
         target[...] = 255 - part if deep.inverted else part

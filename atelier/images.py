@@ -39,7 +39,7 @@ READABLE = (
 )
 """The suffixes by which a folder's pictures are found."""
 
-BYTES_A_PIXEL = 24
+BYTES_A_PIXEL = 48
 """The most memory that reading takes for each pixel, beside twice the file's size."""
 
 HEAD_BYTES = 100_000_000

@@ -42,7 +42,7 @@ def flatten(array: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
     return flat
 
 
-def strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of a picture, about a million pixels at once: as floats, all would take much memory."""
-    rows = max(1, 2**20 // shape[1])
+def strips(shape: tuple[int, ...], pixels: int = 2**20) -> Iterator[slice]:
+    """Rows of a picture, about so many pixels at once: as floats, all would take much memory."""
+    rows = max(1, pixels // shape[1])
     return (slice(start, start + rows) for start in range(0, shape[0], rows))

@@ -15,6 +15,7 @@ import numpy as np
 
 from atelier.deep import Deep
 from atelier.image_files import UnreadableError
+from atelier.pixels import strips
 
 MAX_DIRECTORIES = 16
 """The most directories that are looked at for the main picture."""
@@ -217,9 +218,10 @@ def decode_all_bits(data: bytes) -> np.ndarray | None:
         return None
     finally:
         log.setLogLevel(level)
-    if found is None or found.ndim == 2:
-        return found
-    return found[..., [2, 1, 0, 3][: found.shape[2]]] if found.shape[2] > 2 else found
+    if found is not None and found.ndim == 3 and found.shape[2] > 2:
+        for rows in strips(found.shape, 2**16):  # All at once would take the memory twice.
+            found[rows, :, :3] = found[rows, :, 2::-1]
+    return found
 
 
 # === Directories ===

@@ -107,7 +107,7 @@ def _lossy(image: Image.Image) -> str | None:
         return f"JPEG of quality {quality}" if quality < CLEAN_QUALITY else None
     if image.format == "WEBP":
         return "lossy WebP" if _is_lossy_webp(image) else None
-    return "AVIF" if image.format == "AVIF" else None
+    return {"AVIF": "AVIF", "HEIF": "HEIC"}.get(image.format)
 
 
 def _is_lossy_webp(image: Image.Image) -> bool:

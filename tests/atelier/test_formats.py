@@ -40,7 +40,9 @@ def encode(image: Image.Image, suffix: str, **options) -> bytes:
 def test_pictures_are_written_and_read(tmp_path, photo, suffix, channels):
     image = {None: photo[..., 0], 3: photo, 4: np.dstack([photo, photo[..., 1]])}[channels]
     save_image(tmp_path / f"x{suffix}", image)
-    loaded = load_image(tmp_path / f"x{suffix}", alpha="keep", grey="keep")
+    picture = load_picture(tmp_path / f"x{suffix}", alpha="keep", grey="keep")
+    assert picture.metadata.notes == ()
+    loaded = picture.image
     assert loaded.shape == image.shape
     assert np.abs(loaded.astype(int) - image).mean() < 4
 
