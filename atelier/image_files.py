@@ -43,8 +43,12 @@ _JXL_HEAD = 2**20
 """The bytes in which a JPEG XL file's size must stand."""
 
 _HEAD_READS, _MORE_READS = 8_000, 200_000
-"""How often a file may be read from: for its head, and then for the rest, for which once every 256
-bytes is added. Ordinary files stay far below."""
+"""How often a file may be read from: for its head, and then for the rest, for which once every
+`_PICTURE_BYTES` is added. Ordinary files stay far below."""
+
+_PICTURE_BYTES, _FRAME_BYTES = 256, 32
+"""Of one picture, and of animations: a GIF's frames are read in pieces of 255 bytes, each in two
+parts, and Pillow looks through them once before it reads them."""
 
 _EXIF_BYTES = 2**16
 """The most EXIF data that is read: 64 KiB, which is what a segment of a JPEG file holds."""
@@ -63,7 +67,7 @@ _TURNS = {
 _AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 """An item of EXIF data in an AVIF file's list of items (ISO/IEC 14496-12, section 8.11.6)."""
 
-_TIFF_PREFIXES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
+TIFF_PREFIXES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 """Those by which Pillow knows a TIFF file; the last two are BigTIFF's."""
 
 _TIFF_SIZES = dict.fromkeys((1, 2, 6, 7), 1) | dict.fromkeys((3, 8), 2)
@@ -87,7 +91,7 @@ class UnreadableError(OSError):
 
 @contextlib.contextmanager
 def open_image(
-    source: str | os.PathLike | bytes, max_pixels: int | None = None
+    source: str | os.PathLike | bytes, max_pixels: int | None = None, *, animation: bool = False
 ) -> Iterator[Image.Image]:
     """A picture's file of which the head is read and nothing decoded, for the block.
 
@@ -98,6 +102,7 @@ def open_image(
         source: the file's path or bytes.
         max_pixels: the bound for formats that are decoded when they are opened; Pillow's, if left
             out.
+        animation: whether all its frames are to be read.
 
     Raises:
         UnreadableError: a package is missing, or there are too many pixels.
@@ -112,7 +117,7 @@ def open_image(
         formats = (*FORMATS, *_optional(stream, max_pixels or 2 * Image.MAX_IMAGE_PIXELS))
         guarded = _Guarded(stream)
         with _opened(guarded, formats) as image:
-            guarded.leave_head()
+            guarded.leave_head(_FRAME_BYTES if animation else _PICTURE_BYTES)
             if image.format == "TIFF":
                 # Instead of reading the file's tags anew.
                 turn, exif = image.tag_v2.get(ExifTags.Base.Orientation), Image.Exif()
@@ -127,7 +132,7 @@ def _opened(stream: _Guarded, formats: Sequence[str]) -> Image.Image:
     except Image.UnidentifiedImageError:
         stream.seek(0)
         head = stream.read(16)
-        if not head.startswith(_TIFF_PREFIXES):
+        if not head.startswith(TIFF_PREFIXES):
             raise
         stream.seek(0)
         return UnreadTiff(stream, head)
@@ -276,10 +281,10 @@ class _Guarded:
     def __init__(self, stream: BinaryIO):
         self._stream, self._in_head, self._reads, self._exif = stream, True, _HEAD_READS, 0
 
-    def leave_head(self) -> None:
-        """From here on the pixels are read; the file is at any place."""
+    def leave_head(self, piece: int) -> None:
+        """From here on the pixels are read, once for `piece` bytes; the file is at any place."""
         self._in_head = False
-        self._reads = _MORE_READS + self._stream.seek(0, os.SEEK_END) // 256
+        self._reads = _MORE_READS + self._stream.seek(0, os.SEEK_END) // piece
 
     def read(self, size: int = -1) -> bytes:
         self._reads -= 1
@@ -305,7 +310,7 @@ def _check_tiff(stream: BinaryIO) -> None:
         OSError: its values together are larger than the file, or they are too many.
     """
     head = stream.read(16)
-    if not head.startswith(_TIFF_PREFIXES):
+    if not head.startswith(TIFF_PREFIXES):
         return
     order = "<" if head[:2] == b"II" else ">"
     big = head[2] == 43  # As in Pillow.

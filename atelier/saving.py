@@ -58,7 +58,7 @@ def save_image(
         raise OutputError(f"{path}: no picture format for the suffix {suffix!r}; try .png or .jpg")
     if image.ndim == 3 and image.shape[2] == 4 and format in ("JPEG", "MPO", "BMP", "PPM"):
         image = flatten(image, (255, 255, 255))
-    options, notes = _options(format, image, metadata, quality)
+    options, notes = pillow_options(format, image, metadata, quality)
     with atomic_path(path, overwrite=overwrite) as temporary:
         try:
             return _write(image, temporary, format, options, notes)
@@ -86,13 +86,13 @@ def write_png(
         BrokenPipeError: whoever reads it has gone.
     """
     file = io.BytesIO()
-    options, notes = _options("PNG", image, metadata)
+    options, notes = pillow_options("PNG", image, metadata)
     notes = _write(image, file, "PNG", options, notes)
     write_stream(stream, file.getvalue())
     return notes
 
 
-def _options(
+def pillow_options(
     format: str, image: np.ndarray, metadata: Metadata | None, quality: int = 95
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """Pillow's arguments for saving a picture, and what a user is told of the metadata."""

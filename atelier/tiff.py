@@ -7,6 +7,7 @@ more. Values that are not compressed are read here, all others by OpenCV.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import struct
 import sys
@@ -14,7 +15,7 @@ import sys
 import numpy as np
 
 from atelier.deep import Deep
-from atelier.image_files import UnreadableError
+from atelier.image_files import TIFF_PREFIXES, UnreadableError
 from atelier.pixels import strips
 
 MAX_DIRECTORIES = 16
@@ -34,6 +35,9 @@ _NAMES = {
     **{339: "format", 340: "least_value", 341: "most_value", 34675: "profile", 50706: "dng"},
 }
 """The tags that are read."""
+
+_NO_PAGE = 1 | 4
+"""Of a directory's kind, the bits for a smaller copy of another and for a mask (TIFF 6.0)."""
 
 _RAW = (32803, 34892)
 """A sensor's pixels: in a filter's colours, or linear (DNG 1.7)."""
@@ -139,6 +143,46 @@ def _values(data: bytes, main: _Directory, first: _Directory, identified: bool) 
     if values.shape[2] == 1:
         values = values[..., 0]
     return Deep(values, bits, colours, white, photometric == _WHITE_IS_0)
+
+
+# === Pages ===
+
+
+def pages(data: bytes, most: int) -> list[int]:
+    """Where the directories of a TIFF file's pages are, without previews and masks.
+
+    Args:
+        data: the file; of another one there are none.
+        most: of so many directories at most.
+
+    Raises:
+        UnreadableError: there are more.
+    """
+    places, seen = [], set()
+    with contextlib.suppress(struct.error):  # The file ends before: what there is, is taken.
+        place = _first(data)
+        while data[:4] in TIFF_PREFIXES and 0 < place < len(data) and place not in seen:
+            if len(seen) == most:
+                raise UnreadableError(f"more than {most:,} pages")
+            seen.add(place)
+            directory = _directory(data, place)
+            if not directory.one("kind") & _NO_PAGE:
+                places.append(place)
+            place = directory.after
+    return places
+
+
+def as_first(data: bytes, place: int) -> bytes:
+    """A TIFF file whose first page is that of the directory at a place."""
+    order, big = ("<" if data[:2] == b"II" else ">"), 43 in data[2:4]
+    start = 8 if big else 4
+    head = data[:start] + struct.pack(order + ("Q" if big else "I"), place)
+    return head + data[len(head) :]
+
+
+def _first(data: bytes) -> int:
+    order, big = ("<" if data[:2] == b"II" else ">"), 43 in data[2:4]
+    return struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
 
 
 # === Pixels ===

@@ -27,9 +27,9 @@ class RunArguments(batches.ClusterSettings, PortraitConfig):
     """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
     input."""
     out: Path = Path("out/cartoon")
-    """Where to: a folder, in which results keep the inputs' names, pictures as .png and videos in
-    their own format where it can be written (.mov, .mkv), else as .mp4; the name of a picture's or
-    video's file; or - for a PNG on standard output."""
+    """Where to: a folder, in which results keep the inputs' names, pictures as .png, animations and
+    videos in their own format where it can be written (.mov, .mkv), else as .mp4; the name of a
+    picture's or video's file; or - for a PNG on standard output."""
     preset: Literal["report", "fine"] = "fine"
     """The report's drawing, or one with calmer areas and even outlines."""
     background: str = "white"
@@ -43,6 +43,9 @@ class RunArguments(batches.ClusterSettings, PortraitConfig):
     """Write the mask alone, white where people are."""
     deinterlace: bool = True
     """Make interlaced videos progressive before all else."""
+    first_frame: bool = False
+    """Take the first frame alone of animations, and the first page of files with many; else all,
+    into a file of the same format."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False

@@ -31,6 +31,9 @@ class RunArguments(StyleTransferConfig):
     """Where to: a folder, in which results keep the photos' names, or a picture's file name."""
     preset: Literal["fast", "report"] = "fast"
     """Settings to start from; flags change single ones. `report` is the report's own way."""
+    first_frame: bool = False
+    """Take the first frame alone of animations, and the first page of files with many; else all,
+    into a file of the same format."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False

@@ -9,6 +9,7 @@ from atelier.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "animation": ["UpscaledAnimation", "upscale_animation"],
         "networks": ["Network", "load_network"],
         "config": ["UpscaleConfig"],
         "upscaling": ["Upscaled", "upscale"],

@@ -24,11 +24,14 @@ class RunArguments(batches.ClusterSettings, UpscaleConfig):
     """Pictures and videos: files, folders, .txt lists of files, or - for a picture on standard
     input."""
     out: Path = Path("out/superres")
-    """Where to: a folder, in which results keep the inputs' names, pictures as .png and videos in
-    their own format where it can be written (.mov, .mkv), else as .mp4; or the name of a picture's
-    or video's file."""
+    """Where to: a folder, in which results keep the inputs' names, pictures as .png, animations and
+    videos in their own format where it can be written (.mov, .mkv), else as .mp4; or the name of a
+    picture's or video's file."""
     deinterlace: bool = True
     """Make interlaced videos progressive before all else."""
+    first_frame: bool = False
+    """Take the first frame alone of animations, and the first page of files with many; else all,
+    into a file of the same format."""
     overwrite: bool = False
     """Replace existing results."""
     json: bool = False

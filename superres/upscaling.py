@@ -85,7 +85,7 @@ def upscale(
     if network is not None:
         chosen = reason = "given"
     elif chosen == "auto":
-        chosen, reason = _judge(header and header.lossy, picture)
+        chosen, reason = judge(header and header.lossy, picture)
     tiled = tiled_network(network, config, chosen)
     result = tiled(picture, tell(on_step))
     grey = result.ndim == 2
@@ -134,8 +134,16 @@ def tell(on_step: OnStep | None) -> OnTile | None:
     return on_tile
 
 
-def _judge(lossy: str | None, picture: np.ndarray) -> tuple[str, str]:
-    """The network for a picture, and why."""
+def judge(lossy: str | None, picture: np.ndarray) -> tuple[str, str]:
+    """Chooses the network for a picture.
+
+    Args:
+        lossy: why its file counts as compressed, if it does.
+        picture: uint8 (H, W), (H, W, 3) or (H, W, 4).
+
+    Returns:
+        clean or compressed, and why.
+    """
     if lossy:
         return "compressed", lossy
     if grid_strength(picture) > VISIBLE_GRID:

@@ -12,12 +12,14 @@ import numpy as np
 from PIL import Image
 
 from atelier import cli, jobs
+from atelier.animations import first_only, result_suffix, takes_all
 from atelier.errors import SettingsError
 from atelier.images import READABLE, load_image, resize, sample, save_image
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import Job, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
+from superres.animation import upscale_animation
 from superres.compare import comparison
 from superres.networks import load_network
 from superres.run import RunArguments
@@ -28,6 +30,8 @@ from superres.video import upscale_video
 def enlarge(job: Job, arguments: RunArguments, on_step: OnStep) -> Outcome:
     """Enlarges one input."""
     make = _enlarge_video if is_video(job.item) else _enlarge_picture
+    if is_animation(job.item, job.path, arguments):
+        make = _enlarge_animation
     with cli.progress_bar(job.path.name) as bar:
         (width, height), result, why, notes = make(job, arguments, notify_all(bar, on_step))
     record = {
@@ -59,10 +63,26 @@ def _enlarge_picture(job: Job, arguments: RunArguments, on_step: OnStep):
     metadata = result.metadata.stripped() if arguments.strip else result.metadata
     pixels = image[..., 0] if result.grey else image
     notes = save_image(job.path, pixels, overwrite=overwrite, metadata=metadata)
+    if not arguments.first_frame:
+        notes = (*notes, *first_only(source))
     for compared in job.others:
         sheet = comparison(load_image(source, alpha="keep")[..., :3], image[..., :3])
         save_image(compared, sheet, overwrite=overwrite)
     return image.shape[1::-1], result, f"{result.model} ({result.reason})", notes
+
+
+def _enlarge_animation(job: Job, arguments: RunArguments, on_step: OnStep):
+    config = dataclasses.asdict(cli.settings(UpscaleConfig, arguments))
+    result = upscale_animation(
+        job.item.source,
+        job.path,
+        **config,
+        strip=arguments.strip,
+        on_step=on_step,
+        overwrite=job.overwrite,
+    )
+    why = f"{result.frames} frames, {result.model} ({result.reason})"
+    return (result.width, result.height), result, why, result.notes
 
 
 def _enlarge_video(job: Job, arguments: RunArguments, on_step: OnStep):
@@ -88,7 +108,11 @@ def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
     paths = output_paths(
         inputs,
         arguments.out,
-        suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
+        suffix=lambda item: (
+            movie_suffix(item.relative)
+            if is_video(item)
+            else result_suffix(item.source, arguments.first_frame)
+        ),
         files=(*READABLE, *VIDEOS),
     )
     planned = []
@@ -96,7 +120,8 @@ def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
         if is_video(item) != (path.suffix.lower() in VIDEOS):
             kind, other = ("video", ".mp4") if is_video(item) else ("picture", ".png")
             raise SettingsError(f"{item.name} is a {kind}: name it {other}, not --out {path}")
-        compared = arguments.compare and not is_video(item)
+        still = not is_video(item) and not is_animation(item, path, arguments)
+        compared = arguments.compare and still
         others = (path.with_name(f"{path.stem}.compare.png"),) if compared else ()
         planned.append(Job(item, path, others))
     return planned
@@ -105,6 +130,11 @@ def plan(inputs: Sequence[Input], arguments: RunArguments) -> list[Job]:
 def is_video(item: Input) -> bool:
     """Whether an input is a video, by its suffix."""
     return item.relative.suffix.lower() in VIDEOS
+
+
+def is_animation(item: Input, path: Path, arguments: RunArguments) -> bool:
+    """Whether all frames of an input are to be enlarged into a file of several."""
+    return not is_video(item) and takes_all(item.source, path, arguments.first_frame)
 
 
 def example() -> Input:
