@@ -227,6 +227,11 @@ def _plays(image: Image.Image) -> int:
     return int(loop or 0)
 
 
+def channels_of(image: np.ndarray) -> int:
+    """The channels of a picture, (H, W), (H, W, 3) or (H, W, 4), once it is in colour: 3 or 4."""
+    return 4 if image.shape[2:] == (4,) else 3
+
+
 def with_channels(image: np.ndarray, channels: int, *, flat: bool = True) -> np.ndarray:
     """A picture with so many channels.
 
@@ -308,7 +313,7 @@ def change_animation(
         for number, picture in enumerate(animation.frames(), 1):
             image = change(picture)
             if out.suffix.lower() not in (".tif", ".tiff"):
-                image = with_channels(image, size[0][2] if size else max(3, *image.shape[2:]))
+                image = with_channels(image, size[0][2] if size else channels_of(image))
                 if size and image.shape != size[0]:
                     raise OutputError(f"cannot write {out}: its {animation.unit}s differ in size")
             size.append(image.shape)

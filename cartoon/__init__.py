@@ -9,6 +9,7 @@ from atelier.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "animation": ["CartoonAnimation", "cartoonize_animation"],
         "config": ["PRESETS", "CartoonConfig", "CutOutConfig"],
         "people.cutting": ["CutOut", "cut_out"],
         "drawing.cartoonizing": ["Cartoon", "cartoonize"],

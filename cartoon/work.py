@@ -11,12 +11,14 @@ from typing import BinaryIO
 import numpy as np
 
 from atelier import cli, jobs
+from atelier.animations import first_only, result_suffix, takes_all
 from atelier.errors import OutputError, SettingsError
-from atelier.images import READABLE, load_picture, sample, save_image, write_png
+from atelier.images import READABLE, Picture, load_picture, sample, save_image, write_png
 from atelier.inputs import Input, find_inputs, output_paths
 from atelier.jobs import STDOUT, Job, Outcome, Work
 from atelier.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
+from cartoon.animation import cartoonize_animation
 from cartoon.drawing.backdrop import Backdrop, compose, find_backdrop
 from cartoon.drawing.cartoonizing import cartoonize
 from cartoon.people import person
@@ -29,6 +31,8 @@ from cartoon.video import cartoonize_video
 def draw(job: Job, arguments: RunArguments, backdrop: Backdrop, on_step: OnStep) -> Outcome:
     """Draws one input."""
     make = _video if is_video(job.item) else _picture
+    if not is_video(job.item) and takes_all(job.item.source, job.path, arguments.first_frame):
+        make = _animation
     facts = make(job, arguments, backdrop, on_step)
     name = "standard output" if job.path == STDOUT else job.path
     frames = f", {facts['frames']} frames" if "frames" in facts else ""
@@ -49,27 +53,32 @@ def worker(arguments: RunArguments) -> Work:
     return jobs.one_by_one(lambda job, on_step: draw(job, arguments, backdrop, on_step))
 
 
-def _picture(job: Job, arguments: RunArguments, backdrop: Backdrop, _: OnStep) -> dict:
-    photo = load_picture(job.item.source, alpha="keep")
+def _make(photo: Picture, arguments: RunArguments, backdrop: Backdrop):
+    """What becomes of a picture, uint8, and the result that it comes from."""
     if not arguments.cut_out:
         result = cartoonize(photo, config=arguments.drawing)
-        image = result.image
-    elif arguments.only_mask or not arguments.draw:
+        return result.image, result
+    if arguments.only_mask or not arguments.draw:
         result = cut_out(photo, config=arguments.cutting)
         if arguments.only_mask:
-            image = np.rint(255 * result.mask).astype(np.uint8)
-        else:
-            image = compose(result.image[..., :3], result.mask, photo.image, backdrop)
-    else:
-        result = portray(
-            photo, background=backdrop, config=arguments.drawing, cutting=arguments.cutting
-        )
-        image = result.image
+            return np.rint(255 * result.mask).astype(np.uint8), result
+        return compose(result.image[..., :3], result.mask, photo.image, backdrop), result
+    result = portray(
+        photo, background=backdrop, config=arguments.drawing, cutting=arguments.cutting
+    )
+    return result.image, result
+
+
+def _picture(job: Job, arguments: RunArguments, backdrop: Backdrop, _: OnStep) -> dict:
+    photo = load_picture(job.item.source, alpha="keep")
+    image, result = _make(photo, arguments, backdrop)
     metadata = photo.metadata.stripped() if arguments.strip else photo.metadata
     if job.path == STDOUT:
         notes = write_png(_standard_output(), image, metadata)
     else:
         notes = save_image(job.path, image, overwrite=job.overwrite, metadata=metadata)
+    if not arguments.first_frame:
+        notes = (*notes, *first_only(job.item.source))
     facts = {"width": image.shape[1], "height": image.shape[0], "preset": arguments.method}
     if arguments.cut_out:
         facts |= {"found": result.found, "segmenter": arguments.segmenter}
@@ -81,6 +90,32 @@ def _standard_output() -> BinaryIO:
         return sys.stdout.buffer
     except AttributeError:  # A notebook's.
         raise OutputError("-: there is no standard output for a picture") from None
+
+
+def _animation(job: Job, arguments: RunArguments, backdrop: Backdrop, on_step: OnStep) -> dict:
+    change = None
+    if arguments.only_mask or not arguments.draw:
+
+        def change(picture):
+            return _make(picture, arguments, backdrop)[0]
+
+    with cli.progress_bar(job.path.name) as bar:
+        result = cartoonize_animation(
+            job.item.source,
+            job.path,
+            config=arguments.drawing,
+            cutting=arguments.cutting if arguments.cut_out else None,
+            backdrop=backdrop,
+            change=change,
+            strip=arguments.strip,
+            on_step=notify_all(bar, on_step),
+            overwrite=job.overwrite,
+        )
+    facts = {"width": result.width, "height": result.height, "preset": arguments.method}
+    if arguments.cut_out:
+        facts |= {"segmenter": arguments.segmenter}
+    facts |= {"frames": result.frames, "seconds": round(result.seconds, 2)}
+    return {**facts, "notes": result.notes}
 
 
 def _video(job: Job, arguments: RunArguments, backdrop: Backdrop, on_step: OnStep) -> dict:
@@ -153,7 +188,11 @@ def execute(arguments: RunArguments) -> int:
         paths = output_paths(
             inputs,
             arguments.out,
-            suffix=lambda item: movie_suffix(item.relative) if is_video(item) else ".png",
+            suffix=lambda item: (
+                movie_suffix(item.relative)
+                if is_video(item)
+                else result_suffix(item.source, arguments.first_frame)
+            ),
             files=(*READABLE, *VIDEOS),
         )
     check_kinds(inputs, paths, arguments, backdrop)

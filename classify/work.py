@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from atelier import cli, jobs
+from atelier.animations import first_only
 from atelier.errors import ImageError
 from atelier.files import atomic_path
 from atelier.images import fit_size, load_image, load_picture, resize, sample, save_image
@@ -125,7 +126,8 @@ class Classifier:
             except Exception as error:
                 yield job, error
                 continue
-            record = to_record(job.item, result, self.arguments, picture.notes)
+            notes = (*picture.notes, *first_only(job.item.source))
+            record = to_record(job.item, result, self.arguments, notes)
             yield job, Outcome(record, said_of(record), {"caption": caption(job.item.name, result)})
 
 

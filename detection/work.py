@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atelier import cli, jobs
+from atelier.animations import first_only
 from atelier.errors import OutputError, SettingsError
 from atelier.images import READABLE, load_picture, sample, save_image, write_png
 from atelier.inputs import Input, find_inputs, output_paths
@@ -150,6 +151,7 @@ def _picture(
             notes = write_png(_standard_output(), drawn, metadata)
         else:
             notes = save_image(job.path, drawn, overwrite=overwrite, metadata=metadata)
+    notes = (*notes, *first_only(job.item.source))
     if job.xml is not None:
         write_voc(job.xml, job.item.relative.name, photo.shape, found, overwrite=overwrite)
     if job.crops is not None:

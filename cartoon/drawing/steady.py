@@ -174,22 +174,41 @@ class SteadyCartoon:
         Returns:
             uint8 (H, W, 3); of the first frame, what its still picture becomes.
         """
+        drawn, mask = self.layers(image, None if self.segment is None else self.segment(image))
+        if mask is None:
+            return _to_8_bit(drawn)
+        behind = self.backdrop(image)
+        if behind.shape[-1] != 3:
+            raise ValueError("videos have no transparency: choose an opaque backdrop")
+        return lay_on(drawn, mask, behind)
+
+    def layers(
+        self, image: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Draws the next frame, and lays it on nothing.
+
+        Args:
+            image: uint8 (H, W, 3), RGB, all of one size.
+            mask: of the person to be cut out, float32 (H, W) in [0, 1]; None: all is drawn.
+
+        Returns:
+            The drawing, float32 (H, W, 3) in [0, 255], and its mask; to be copied before the next
+            frame.
+
+        Raises:
+            ValueError: the mask is of another size.
+        """
         weight = self._weight(image)
         calm = _to_8_bit(self._image(image, weight))
         # Outlines are wider than the edges that move.
         reach = 1 + round(np.hypot(*image.shape[:2]) * (4 + self.config.outline) / 1000)
         weight = cv2.dilate(weight, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        if self.segment is None:
-            return _to_8_bit(self._drawn(self._draw(calm), weight))
-        mask = self.segment(image)
+        if mask is None:
+            return self._drawn(self._draw(calm), weight), None
         if mask.shape != image.shape[:2]:
             raise ValueError(f"a mask of {mask.shape} for a picture of {image.shape}")
         mask = self._mask(mask, weight)
-        drawn = self._drawn(self._draw(calm, mask), weight)
-        behind = self.backdrop(image)
-        if behind.shape[-1] != 3:
-            raise ValueError("videos have no transparency: choose an opaque backdrop")
-        return lay_on(drawn, mask, behind)
+        return self._drawn(self._draw(calm, mask), weight), mask
 
     def _weight(self, image: np.ndarray) -> np.ndarray:
         """A frame's weight in averages, pixel by pixel: 1 where it moved, else `RATE`."""

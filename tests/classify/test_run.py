@@ -433,3 +433,11 @@ def test_ctrl_c_keeps_the_table_so_far(run_folder, interrupt, tmp_path):
     assert len(list(out.glob("*.gradcam.png"))) == len(rows)
     assert (out / "contact_sheet.png").exists()
     assert not list(out.glob(".tmp-*"))
+
+
+def test_of_an_animation_the_first_frame_is_named_and_the_line_says_so(files, capsys, colours):
+    first, second = (Image.new("RGB", (30, 50), tuple(map(int, colours[n]))) for n in (2, 0))
+    first.save(files / "a.gif", save_all=True, append_images=[second], duration=50)
+    assert run(files, name="a.gif") == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "a.gif: bird" in line]
+    assert line.endswith("; only the first frame is taken")

@@ -653,3 +653,14 @@ def test_rows_of_a_video_that_was_done_before_come_from_its_record(files, detect
     assert run(files, "--csv", files / "a.csv", name="film.mp4") == 0
     assert "1 of 1 inputs are done already" in capsys.readouterr().err
     assert [row["frame"] for row in table(files / "a.csv")] == ["1", "2", "3"]
+
+
+def test_of_an_animation_the_first_frame_is_searched_and_the_line_says_so(files, capsys):
+    first, second = Image.fromarray(squares()), Image.new("RGB", (160, 120), GREY)
+    first.save(files / "a.tif", save_all=True, append_images=[second])
+    assert main([str(files / "a.tif"), "--out", str(files / "out"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert "; only the first page is taken" in said.err
+    record = json.loads(said.out)
+    assert [found["box"] for found in record["objects"]] == BOXES[:2]
+    assert record["notes"] == ["only the first page is taken"]

@@ -325,3 +325,38 @@ def test_results_say_what_the_photo_says_unless_stripped(tiny_features, files, t
     assert main([*inputs, "--out", out, *QUICK, *["--strip"] * strip]) == 0
     said = tagged.read(out)
     assert said == (tagged.stripped if strip else tagged.kept)
+
+
+# === Animations ===
+
+
+@pytest.fixture
+def animation(files):
+    """A GIF of three frames, and a TIFF of three pages, of the photo."""
+    photo = Image.open(files / "photo.png").convert("RGB").resize((64, 48))
+    frames = [photo.rotate(90 * number) for number in range(3)]
+    times = {"duration": [80, 40, 120], "loop": 1}
+    frames[0].save(files / "a.gif", save_all=True, append_images=frames[1:], **times)
+    frames[0].convert("L").save(files / "a.tif", save_all=True, append_images=frames[1:])
+    return files / "a.gif"
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif"])
+def test_all_frames_are_repainted(tiny_features, files, animation, capsys, suffix):
+    path, painting, out = animation.with_suffix(suffix), files / "painting.png", files / "out"
+    assert main([str(path), str(painting), "--out", str(out), *QUICK, "--json"]) == 0
+    assert names(out) == [f"a{suffix}"]
+    (record,) = records(capsys)
+    assert record["frames"] == 3
+    with Image.open(out / f"a{suffix}") as result:
+        assert (result.n_frames, result.size) == (3, (48, 36))
+        if suffix == ".gif":
+            assert (result.info["loop"], result.info["duration"]) == (1, 80)
+
+
+def test_the_way_is_that_of_one_picture(tiny_features, files, animation, error_line):
+    command = [str(animation), str(files / "painting.png"), "--out", str(files / "out"), *QUICK]
+    assert main([*command, "--animation", "mp4"]) == 2
+    assert "--animation shows the way to one picture" in error_line()
+    assert main([*command, "--animation", "mp4", "--first-frame"]) == 0
+    assert names(files / "out") == ["a.mp4", "a.png"]
