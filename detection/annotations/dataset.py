@@ -114,9 +114,17 @@ def join(datasets: Sequence[Dataset]) -> Dataset:
         alike[0].classes,
         tuple(item for dataset in alike for item in dataset.items),
         tuple(fault for dataset in alike for fault in dataset.faults),
-        tuple(note for dataset in alike for note in dataset.notes),
+        _joined_notes(alike),
         tuple(dict.fromkeys(name for dataset in alike for name in dataset.unused)),
     )
+
+
+def _joined_notes(datasets: Sequence[Dataset]) -> tuple[Note, ...]:
+    """The notes of all; what is said alike of several is said once."""
+    names: dict[str, dict[str, None]] = {}
+    for note in (note for dataset in datasets for note in dataset.notes):
+        names.setdefault(note.text, {})[note.data] = None
+    return tuple(Note(", ".join(data), text) for text, data in names.items())
 
 
 def share_classes(datasets: Sequence[Dataset]) -> list[Dataset]:

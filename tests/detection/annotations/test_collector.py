@@ -1,11 +1,13 @@
 """What all readers do with boxes and pictures: mend and say it once, or leave out and name it."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from atelier.errors import DataError
+from detection.annotations import Note, join
 from detection.annotations.collector import Collector, Found, checked_box, from_voc
 from detection.annotations.sizes import Frame
 
@@ -117,6 +119,16 @@ def test_the_reading_of_turned_pictures_can_be_said():
 def test_a_turned_picture_with_a_scaled_size_is_scaled_then_turned():
     (item,) = collect((Frame((40, 60), 6), [(40, 10, 100, 24)], (80, 120))).items
     np.testing.assert_allclose(item.boxes, [[28, 20, 35, 50]])
+
+
+def test_what_is_said_alike_of_joined_sets_is_said_once():
+    one, other = (
+        dataclasses.replace(collect((FRAME, [(0, 0, 62, 4)], None)), name=n) for n in "ab"
+    )
+    other = dataclasses.replace(other, notes=(Note("b", one.notes[0].text), Note("b", "more")))
+    assert [str(note) for note in join([one, other]).notes] == [
+        f"set, b: {one.notes[0].text}", "b: more",
+    ]  # fmt: skip
 
 
 def test_a_box_is_clipped_in_order():
