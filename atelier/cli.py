@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -185,6 +185,12 @@ def report_failure(name: str, error: Exception) -> None:
 def say(message: str) -> None:
     """One line on standard error, whatever names are in it."""
     print(one_line(message), file=sys.stderr)
+
+
+def say_all(messages: Iterable[str]) -> None:
+    """Each message on a line of standard error."""
+    for message in messages:
+        say(message)
 
 
 def print_json(record: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ each of its pixels, and `HEAD_BYTES`.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -38,6 +39,9 @@ READABLE = (
     *(".apng", ".pnm", ".pbm", ".pfm", ".heic", ".heif", ".hif", ".jxl"),
 )
 """The suffixes by which a folder's pictures are found."""
+
+KINDS = 5
+"""Of so many kinds of files that are passed over, the commonest, the numbers are told."""
 
 BYTES_A_PIXEL = 48
 """The most memory that reading takes for each pixel, beside twice the file's size."""
@@ -228,6 +232,29 @@ def find_pictures(folders: Sequence[str | os.PathLike]) -> list[Path]:
     if not pictures:
         raise ImageError(f"no pictures in {', '.join(map(str, folders))}: looked for {READABLE}")
     return pictures
+
+
+def others_below(folders: Sequence[str | os.PathLike]) -> list[str]:
+    """A line for each folder in which `find_pictures` passes over files that are not hidden."""
+    lines = []
+    for folder in folders:
+        files = [file for file in files_below(folder) if not file.name.startswith(".")]
+        told = passed_over([file for file in files if file.suffix.lower() not in READABLE])
+        lines += [f"{os.fspath(folder)}: {told}"] if told else []
+    return lines
+
+
+def passed_over(files: Sequence[Path]) -> str:
+    """Says how many files are passed over, and of which kinds; empty if there are none."""
+    if not files:
+        return ""
+    kinds = collections.Counter(file.suffix.lower() for file in files)
+    common = kinds.most_common(KINDS)
+    told = [f"{count:,} {kind or 'without a suffix'}" for kind, count in common]
+    if rest := len(files) - sum(count for _, count in common):
+        told.append(f"{rest:,} of other kinds")
+    count = "1 other file is" if len(files) == 1 else f"{len(files):,} other files are"
+    return f"{count} passed over: {', '.join(told)}"
 
 
 def sample(name: str) -> Path:

@@ -12,10 +12,7 @@ from pathlib import Path
 from atelier import cli, records
 from atelier.errors import ImageError, SettingsError
 from atelier.files import files_below, read_bounded, reason
-from atelier.images import READABLE, file_bound
-
-KINDS = 5
-"""Of so many kinds of files that are passed over, the commonest, the numbers are told."""
+from atelier.images import READABLE, file_bound, passed_over
 
 MAX_LIST = 1 << 30
 """Bytes of a list of files: ten million paths."""
@@ -103,7 +100,7 @@ def _walk(top: Path, suffixes: Sequence[str], places: set[str]) -> tuple[list[Pa
     files = [file for file in found if not is_result(file)]
     results = len(found) - len(files)
     others = set(everything) - set(found)
-    told = _passed_over([file for file in others if not is_result(file)])
+    told = passed_over([file for file in others if not is_result(file)])
     # A folder that cannot be listed is an input like the others: one that fails, by name.
     files += [Path(error.filename) for error in unread]
     if top in files:
@@ -125,19 +122,6 @@ def _walk(top: Path, suffixes: Sequence[str], places: set[str]) -> tuple[list[Pa
 def _is_wanted(file: Path, suffixes: Sequence[str]) -> bool:
     kind = file.suffix.lower()
     return kind in suffixes and (kind != ".ts" or _is_transport_stream(file))
-
-
-def _passed_over(files: Sequence[Path]) -> str:
-    """Says how many files are passed over, and of which kinds; empty if there are none."""
-    if not files:
-        return ""
-    kinds = collections.Counter(file.suffix.lower() for file in files)
-    common = kinds.most_common(KINDS)
-    told = [f"{count:,} {kind or 'without a suffix'}" for kind, count in common]
-    if rest := len(files) - sum(count for _, count in common):
-        told.append(f"{rest:,} of other kinds")
-    count = "1 other file is" if len(files) == 1 else f"{len(files):,} other files are"
-    return f"{count} passed over: {', '.join(told)}"
 
 
 def _is_transport_stream(file: Path) -> bool:

@@ -17,6 +17,7 @@ import keras
 
 from atelier import cli
 from atelier.errors import SettingsError
+from atelier.images import others_below
 from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from cartoon.judge import mean_iou, segmenters
 from cartoon.people.model import build_person_segmenter
@@ -177,6 +178,7 @@ def _card(config: TrainConfig, run: RunFolder, model, seen: int, held_back: int)
 @cli.command
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(TrainConfig, argv, prog="python -m cartoon.train")
+    cli.say_all(others_below(config.photos))
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
         network = train(config, verbose=2, on_unread=cli.say)
     score = network.card["mean_iou"]["person"]

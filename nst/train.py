@@ -30,7 +30,7 @@ from keras import ops
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
 from atelier.features import VGG19_LITE
-from atelier.images import find_pictures
+from atelier.images import find_pictures, others_below
 from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
 from atelier.vgg import VGG, UnknownLayerError
 from nst.descent import losses
@@ -332,6 +332,7 @@ def distill(
 @cli.command
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(DistillConfig, argv, prog="python -m nst.train")
+    cli.say_all(others_below(config.data))
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
         distill(config, verbose=2, on_unread=cli.say)
     cli.say(f"trained: {config.out / 'model.keras'}")

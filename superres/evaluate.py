@@ -17,7 +17,7 @@ import numpy as np
 from atelier import cli
 from atelier.errors import ImageError, SettingsError
 from atelier.files import refuse_existing, write_table
-from atelier.images import find_pictures
+from atelier.images import find_pictures, others_below
 from superres.metrics import psnr, ssim
 from superres.networks import WEIGHTS, Network, apply, load_stored
 from superres.resample import bicubic
@@ -196,6 +196,7 @@ def main(argv: Sequence[str]) -> int:
             raise SettingsError(f"two networks are called {folder.name}; rename one's folder")
         networks[folder.name] = network
     folders = find_sets(arguments.data, arguments.sets)
+    cli.say_all(others_below(folders.values()))
     lines, unreadable = [], {}
     for quality in (None, *arguments.qualities):
         sets = {

@@ -28,7 +28,7 @@ from keras import ops
 
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
-from atelier.images import find_pictures
+from atelier.images import find_pictures, others_below
 from atelier.progress import Step
 from atelier.runs import KeepRun, RunFolder, is_finished, machine
 from atelier.strategy import ONE, DeviceArguments, Devices, opened
@@ -405,6 +405,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(TrainArguments, argv, prog="python -m superres.train", presets=PRESETS)
     if not arguments.data:
         raise SettingsError("give the folders of pictures to train on: --data FOLDER…")
+    cli.say_all(others_below([*arguments.data, *arguments.validation]))
     with (
         opened(arguments) as devices,
         contextlib.redirect_stdout(sys.stderr),  # Where Keras prints its progress.

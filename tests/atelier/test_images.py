@@ -17,6 +17,7 @@ from atelier.images import (
     find_pictures,
     fit_size,
     load_image,
+    others_below,
     resize,
     sample,
     save_image,
@@ -696,6 +697,19 @@ def test_pictures_are_found_below_folders_in_order(tmp_path):
     assert find_pictures([tmp_path]) == [tmp_path / name for name in names]
     found = find_pictures([str(tmp_path / "a" / "b"), tmp_path / "a"])
     assert {file.name for file in found} == {"c.webp", "z.jpg"}
+
+
+def test_what_is_passed_over_in_a_folder_is_told_by_kinds(tmp_path):
+    for name in ("a.png", "b.JXL", "c.txt", "deeper/d.TXT", "deeper/e.mp4", "f", ".hidden.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "x.heic").touch()
+    told = "4 other files are passed over: 2 .txt, 1 .mp4, 1 without a suffix"
+    lines = others_below([tmp_path, tmp_path / "one"])
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{tmp_path}: 4 other files are passed over: 2 .txt, 1 ")
+    assert sorted(lines[0].split(", ")) == sorted(f"{tmp_path}: {told}".split(", "))
 
 
 def test_folders_without_pictures_are_named(tmp_path):

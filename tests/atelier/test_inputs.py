@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from atelier import inputs
+from atelier import images, inputs
 from atelier.errors import ImageError, SettingsError
 from atelier.images import load_image, save_image
 from atelier.inputs import Input, find_inputs, output_paths
@@ -70,7 +70,7 @@ def test_a_folder_without_pictures_is_refused_by_name(tmp_path, content, told):
 
 
 def test_other_files_of_a_folder_are_counted_by_kind(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(inputs, "KINDS", 2)
+    monkeypatch.setattr(images, "KINDS", 2)
     touch(
         tmp_path, "a.png", "1.txt", "b/2.TXT", "3.txt", "4.json", "b/5.json", "Makefile", ".x.txt"
     )
