@@ -46,7 +46,7 @@ lint: .venv/test
 
 # The pages of docs/ as a site, with all public functions and flags: site/index.html.
 docs: .venv/docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Surprises of other people's software: each script shows one, and fails when it is gone.
 findings:

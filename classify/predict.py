@@ -62,12 +62,12 @@ def classify(
     views: int | None = ...,
 ) -> list[Classification]: ...
 def classify(
-    image,
+    image: ImageSource | list | tuple,
     *,
     network: Network | str = "strong",
     fit: Fit = "squeeze",
     views: int | None = None,
-) -> Classification:
+) -> Classification | list[Classification]:
     """Says what a picture shows.
 
     A picture of any size and aspect is brought to 32×32 pixels by `prepare`. What is transparent

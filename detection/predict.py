@@ -83,13 +83,15 @@ class Detector:
 def detect(image: ImageSource, *, config: DetectConfig = ...) -> Detections: ...
 @typing.overload
 def detect(image: list | tuple, *, config: DetectConfig = ...) -> list[Detections]: ...
-def detect(image, *, config=DEFAULT):
+def detect(
+    image: ImageSource | list | tuple, *, config: DetectConfig = DEFAULT
+) -> Detections | list[Detections]:
     """Finds objects on a picture.
 
     Args:
         image: what `atelier.images.load_image` takes: a path, bytes, an array and so on; or a list
             of such, which are searched one after the other and give a list.
-        config: by what, and what is kept.
+        config: the detector, and which of its detections are kept.
 
     Raises:
         ImageError: the picture cannot be read.

@@ -241,6 +241,29 @@ def test_reference_has_every_public_name(package):
     assert all(f"\n::: {module}.{name}\n" in page for name, module in names.items())
 
 
+def undocumentable(function: ast.FunctionDef) -> list[str]:
+    """The arguments in a function's docstring that it does not have, or has without a type."""
+    said = re.search(r"^Args:\n((?: +.*\n|\n)+)", f"{ast.get_docstring(function) or ''}\n", re.M)
+    names = re.findall(r"^    (\S[^:\n]*):", said[1], re.MULTILINE) if said else []
+    every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    typed = {argument.arg for argument in every if argument.annotation}
+    return [name for name in names if name.lstrip("*") not in typed]
+
+
+@pytest.mark.parametrize("package", reference.TASKS)
+def test_arguments_in_docstrings_are_those_of_the_public_functions(package):
+    for name, module in reference.public_names(package).items():
+        for node in ast.parse(commands.source_of(module).read_text("utf-8")).body:
+            if getattr(node, "name", None) == name:
+                found = [f for f in ast.walk(node) if isinstance(f, ast.FunctionDef)]
+                assert [fault for f in found for fault in undocumentable(f)] == [], name
+
+
+def test_arguments_that_a_function_does_not_have_are_found():
+    code = 'def f(a: int, b):\n    """Adds.\n\n    Args:\n        a: one.\n        b: two.\n    """'
+    assert undocumentable(ast.parse(code).body[0]) == ["b"]
+
+
 def test_reference_has_every_flag_of_a_command():
     page = reference.pages()["reference/cartoon-commands.md"]
     for flag in commands.read_command("cartoon.run").flags:
