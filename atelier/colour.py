@@ -157,13 +157,15 @@ def _cicp(source: bytes) -> tuple[int, int, bool] | None:
 def _nclx(source: bytes) -> tuple[int, int, bool] | None:
     """Primaries and transfer curve of an AVIF file's first nclx box (ISO/IEC 14496-12, section
     12.1.5); the decoder has seen to the range."""
-    for kind, start, end in _boxes(source, 0, len(source), [MAX_CHUNKS]):
+    for kind, start, end in _boxes(source, 0, len(source), [MAX_CHUNKS], 4):
         if kind == b"colr" and source[start : start + 4] == b"nclx" and end - start >= 10:
             return (*struct.unpack_from(">HH", source, start + 4), True)
     return None
 
 
-def _boxes(source: bytes, place: int, end: int, left: list) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(
+    source: bytes, place: int, end: int, left: list[int], depth: int
+) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of boxes, and of those in them that lead to nclx."""
     while place + 8 <= end and left[0] > 0:
         left[0] -= 1
@@ -175,8 +177,9 @@ def _boxes(source: bytes, place: int, end: int, left: list) -> Iterator[tuple[by
         if stop < place + head:
             return
         yield kind, place + head, stop
-        if kind in _CONTAINERS:
-            yield from _boxes(source, place + head + _CONTAINERS[kind], stop, left)
+        if kind in _CONTAINERS and depth:
+            inner = place + head + _CONTAINERS[kind]
+            yield from _boxes(source, inner, stop, left, depth - 1)
         place = stop
 
 

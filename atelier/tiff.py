@@ -21,8 +21,11 @@ from atelier.pixels import strips
 MAX_DIRECTORIES = 16
 """The most directories that are looked at for the main picture."""
 
-MAX_PARTS = 2**20
+MAX_PARTS = 2**18
 """The most strips or tiles that a picture may have."""
+
+MAX_VALUES = 1024
+"""The most values of any other tag."""
 
 _KINDS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q"}
 """The layout of a value by its type (TIFF 6.0, section 2; BigTIFF)."""
@@ -32,9 +35,12 @@ _NAMES = {
     **{262: "photometric", 266: "fill_order", 273: "offsets", 274: "orientation", 277: "samples"},
     **{278: "rows", 279: "counts", 281: "most", 284: "planar", 317: "predictor", 322: "tile_width"},
     **{323: "tile_height", 324: "tile_offsets", 325: "tile_counts", 330: "below", 338: "extra"},
-    **{339: "format", 340: "least_value", 341: "most_value", 34675: "profile", 50706: "dng"},
+    **{339: "format", 340: "least_value", 341: "most_value"},
 }
 """The tags that are read."""
+
+_PARTS = ("offsets", "counts", "tile_offsets", "tile_counts")
+"""Those that have a value for each strip or tile."""
 
 _NO_PAGE = 1 | 4
 """Of a directory's kind, the bits for a smaller copy of another and for a mask (TIFF 6.0)."""
@@ -165,7 +171,7 @@ def pages(data: bytes, most: int) -> list[int]:
             if len(seen) == most:
                 raise UnreadableError(f"more than {most:,} pages")
             seen.add(place)
-            directory = _directory(data, place)
+            directory = _directory(data, place, parts=False)
             if not directory.one("kind") & _NO_PAGE:
                 places.append(place)
             place = directory.after
@@ -280,14 +286,14 @@ def _main(data: bytes, first: _Directory) -> _Directory:
     while places and left:
         place, left = places.pop(0), left - 1
         if 0 < place < len(data):
-            found.append(_directory(data, place))
-            places.append(found[-1].after)
-    others = [other for other in found if not other.is_preview and other.area]
-    return max(others, key=lambda other: other.area, default=first)
+            found.append((_directory(data, place, parts=False), place))
+            places.append(found[-1][0].after)
+    others = [(other.area, place) for other, place in found if not other.is_preview and other.area]
+    return _directory(data, max(others)[1]) if others else first
 
 
-def _directory(data: bytes, place: int | None) -> _Directory:
-    """A directory's known tags; that at a place, or the first.
+def _directory(data: bytes, place: int | None, parts: bool = True) -> _Directory:
+    """A directory's known tags, perhaps without those of its strips; that at a place, or the first.
 
     Raises:
         struct.error: the file ends before.
@@ -302,12 +308,14 @@ def _directory(data: bytes, place: int | None) -> _Directory:
     tags = {}
     for _ in range(min(count, sys.maxsize if count < 2**16 else 0)):
         tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, place)
-        if tag in _NAMES and kind in _KINDS and number <= MAX_PARTS:
+        name = _NAMES.get(tag)
+        most = MAX_PARTS * parts if name in _PARTS else MAX_VALUES
+        if name and name not in tags and kind in _KINDS and number <= most:
             layout = f"{order}{number}{_KINDS[kind]}"
             at = place + entry - size
             if struct.calcsize(layout) > size:
                 (at,) = struct.unpack_from(order + word, data, at)
-            tags.setdefault(_NAMES[tag], struct.unpack_from(layout, data, at))
+            tags[name] = struct.unpack_from(layout, data, at)
         place += entry
     after = struct.unpack_from(order + word, data, place)[0] if place + size <= len(data) else 0
     return _Directory(tags, order, after)
