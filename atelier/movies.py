@@ -22,7 +22,7 @@ from atelier.frame_colors import to_rgb as to_rgb
 from atelier.hdr import ToneMapper
 from atelier.interlacing import Deinterlacer
 from atelier.progress import OnStep, Step
-from atelier.tracks import Track, TrackWriter, is_cover, plan_tracks, timecode
+from atelier.tracks import Track, TrackWriter, is_cover, keep_names, plan_tracks, timecode
 
 VIDEOS = (
     *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".f4v"),  # "mov"
@@ -310,6 +310,7 @@ class MovieWriter:
         matrix = original.side_data.get(SideData.DISPLAYMATRIX)
         if matrix is not None:
             self._video.set_display_matrix(np.frombuffer(matrix, np.int32).tolist())
+        keep_names(source, self._video)
         self._others = TrackWriter(self._container, self._source, self._tracks)
         self._container.set_chapters(self._source.chapters())
         for key in ("title", "artist", "date", "creation_time", "comment", "location"):

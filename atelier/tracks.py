@@ -215,10 +215,18 @@ def _attach(output, stream, data: bytes) -> None:
 
 
 def _keep_facts(source, target) -> None:
-    for key in _KEPT:
-        if key in source.metadata:
-            target.metadata[key] = source.metadata[key]
+    keep_names(source, target)
     target.disposition = source.disposition
+
+
+def keep_names(source: av.stream.Stream, target: av.stream.Stream) -> None:
+    """Gives an output's track the language and the title of the track that it comes from."""
+    found = dict(source.metadata)
+    if "name" in found:  # So FFmpeg calls on reading MP4 what it takes as title on writing it.
+        found.setdefault("title", found["name"])
+    for key in _KEPT:
+        if key in found:
+            target.metadata[key] = found[key]
 
 
 # === The trial ===
@@ -306,10 +314,12 @@ def _reason(stream: av.stream.Stream, format: str) -> str:
 
 def _is_made_anew(stream: av.stream.Stream) -> bool:
     """Whether a track says what the output's own muxer writes again: time codes, chapters."""
-    if stream.type == "data":
-        return "timecode" in stream.metadata
     chapters = stream.container.chapters()
-    # MP4's chapters are a track of text, too, which is not shown.
+    # MP4's chapters are a track of text, too, which is not shown; FFmpeg's own one of data.
+    if stream.type == "data":
+        return "timecode" in stream.metadata or (
+            bool(chapters) and stream.frames == len(chapters) and stream.codec_context is None
+        )
     hidden = stream.type == "subtitle" and not stream.disposition & Disposition.default
     return hidden and bool(chapters) and stream.frames == len(chapters)
 

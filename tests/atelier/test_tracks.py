@@ -153,6 +153,35 @@ def test_avi_says_no_layout_and_its_sound_is_kept(write, tmp_path, channels):
         assert container.streams.audio[0].layout.name == channels
 
 
+@pytest.mark.parametrize("name", ["in.mkv", "in.mp4"])
+@pytest.mark.parametrize("out", ["out.mkv", "out.mp4", "out.mov"])
+def test_tracks_of_pictures_and_sound_keep_title_and_language(tmp_path, name, out):
+    with av.open(str(tmp_path / name), "w") as container:
+        picture = container.add_stream("mpeg4", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=48_000, layout="mono")
+        container.set_chapters(CHAPTERS)
+        for stream, title, language in ((picture, "Left", "ita"), (sound, "Remarks", "fra")):
+            stream.metadata["title"], stream.metadata["language"] = title, language
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * number, np.uint8), "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode())
+        for frame in wave("mono", 48_000):
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    movie = change(tmp_path / name, tmp_path / out)
+    assert movie.notes == ()  # The track of MP4's chapters is written anew, and not lost.
+    with av.open(str(movie.path)) as container:
+        assert [c["metadata"]["title"] for c in container.chapters()] == ["One", "Two"]
+        for stream, title, language in zip(
+            list(container.streams)[:2], ("Left", "Remarks"), ("ita", "fra"), strict=True
+        ):
+            assert stream.metadata.get("title", stream.metadata.get("name")) == title
+            assert stream.metadata["language"] == language
+
+
 def test_several_tracks_keep_their_order_language_and_default(write, tmp_path):
     sounds = (("aac", 48000, "stereo"), ("pcm_u8", 48000, "mono"), ("libmp3lame", 48000, "mono"))
     movie = change(write("in.mkv", *sounds, languages=("ger", "eng")), tmp_path / "out.mp4")
