@@ -59,7 +59,9 @@ def upscale_animation(
     Args:
         source: a path, a file's bytes or an open file.
         out: a .gif, .png (APNG), .webp, .avif, .tif or .tiff file.
-        scale, model, tile: see `UpscaleConfig`; "auto" judges by the first frame.
+        scale: how many times wider and higher: 2, 3 or 4.
+        model: the embedded weights, or auto to choose them by the first frame.
+        tile: the side of the squares that are worked on at once, pixels of the input.
         network: a network to use instead of the embedded one; its scale must be `scale`.
         strip: whether EXIF and XMP data are left out.
         on_step: called after each frame. If it returns True, the run ends.
