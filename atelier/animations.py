@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from atelier.animation_files import WEBP_ALPHA, WEBP_FLAGS, WRITERS, write_frames
+from atelier.colour import note_numbers
 from atelier.errors import ImageError, OutputError, SettingsError, one_line
 from atelier.files import atomic_path
 from atelier.image_files import TIFF_PREFIXES, UnreadableError, open_image
@@ -190,6 +191,7 @@ def _naming(name: str, part: str = "") -> Iterator[None]:
 def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     try:
         with open_image(data, animation=True) as image:
+            note_numbers(image, data)
             yield image
     except ImageError:
         raise

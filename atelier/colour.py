@@ -28,6 +28,9 @@ _GAMMA, _GAMMA_SLACK = 1 / 2.2, 0.05
 _JXL_SRGB = ("RGB_D65_SRG_Rel_SRG", "RGB_D65_SRG_Per_SRG", "Gra_D65_Rel_SRG", "Gra_D65_Per_SRG")
 """libjxl's names for profiles of sRGB."""
 
+_NUMBERS = "numbers of H.273"
+"""The key in a picture's `info`."""
+
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 """Boxes that lead to nclx, and what stands in them before other boxes."""
 
@@ -37,20 +40,19 @@ def stated(image: Image.Image, source: bytes | None = None) -> tuple[Coding | No
 
     Args:
         image: decoded, with what Pillow found in the file.
-        source: the file, if it is at hand; cICP and nclx are read from it.
+        source: the file, if it is at hand; cICP and nclx are read from it, else they are taken from
+            `image.info`, where `note_numbers` leaves them.
 
     Returns:
         The coding, None if the file states none, or an ICC profile that counts instead; and a line
         about a statement that is not understood, or nothing.
     """
-    numbers, profile = None, image.info.get("icc_profile")
-    if image.format == "PNG" and source is not None:
-        numbers = _cicp(source)
-    if numbers is None and profile:
+    numbers, profile = image.info.get(_NUMBERS), image.info.get("icc_profile")
+    if source is not None:
+        numbers = _numbers(image.format, source)
+    if profile and not (numbers is not None and image.format == "PNG"):
         return None, ""
-    if image.format == "AVIF" and source is not None:
-        numbers = _nclx(source)
-    elif image.format == "HEIF" and image.info.get("nclx_profile"):
+    if image.format == "HEIF" and image.info.get("nclx_profile"):
         nclx = image.info["nclx_profile"]
         numbers = nclx["color_primaries"], nclx["transfer_characteristics"], True
     if numbers is not None:
@@ -60,6 +62,13 @@ def stated(image: Image.Image, source: bytes | None = None) -> tuple[Coding | No
     if image.format == "PNG":
         return _gamma(image), ""
     return (_adobe_rgb() if _says_adobe_rgb(image) else None), ""
+
+
+def note_numbers(image: Image.Image, source: bytes) -> None:
+    """Keeps what a file's cICP chunk or nclx box states with its picture, for all its frames."""
+    numbers = _numbers(image.format, source)
+    if numbers is not None:
+        image.info[_NUMBERS] = numbers
 
 
 def to_srgb(
@@ -136,6 +145,11 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 # === Statements ===
+
+
+def _numbers(format: str | None, source: bytes) -> tuple[int, int, bool] | None:
+    reader = {"PNG": _cicp, "AVIF": _nclx}.get(format)
+    return reader(source) if reader is not None else None
 
 
 def _cicp(source: bytes) -> tuple[int, int, bool] | None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from atelier import cicp, colour
+from atelier.animations import open_animation
 from atelier.cicp import coding, convert, to_bt709
 from atelier.images import load_image, load_picture
 
@@ -114,6 +115,20 @@ def test_display_p3_of_png_and_avif_is_converted():
         np.testing.assert_allclose(picture.image[8, 8], P3_200_100_100, atol=3)
         assert picture.metadata.notes == ("colours are sRGB now, no longer Display P3",)
     np.testing.assert_allclose(plain, (200, 100, 100), atol=2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "AVIF"])
+def test_all_frames_of_an_animation_are_converted(kind):
+    frames = [Image.new("RGB", (16, 16), colour) for colour in [(200, 100, 100), (100, 100, 200)]]
+    options = {"save_all": True, "append_images": frames[1:], "duration": 100}
+    if kind == "PNG":
+        whole = png(frames[0], cicp_chunk(12, 13), **options)
+    else:
+        whole = encode(frames[0], kind, quality=100, subsampling="4:4:4", **options)
+        whole = with_nclx(whole, 12, 13)
+    first, second = (frame.image[8, 8] for frame in open_animation(whole).frames())
+    np.testing.assert_allclose(first, P3_200_100_100, atol=3)
+    assert second[2] > 204
 
 
 def test_opacity_stays_and_grey_stays_grey():
