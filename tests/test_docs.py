@@ -118,6 +118,16 @@ def test_readme_is_short():
     assert (ROOT / "README.md").stat().st_size <= 10_240
 
 
+@pytest.mark.parametrize("heading", TASKS)
+def test_each_task_is_shown_alike(heading):
+    summary = section((ROOT / "README.md").read_text("utf-8"), heading)
+    assert len(blocks(summary, "sh")) == len(blocks(summary, "python")) == 1
+    assert re.findall(r"!\[|\*\*\w+\*\*", summary) == ["![", "**Measured**", "**Limits**"]
+    page = (ROOT / "docs" / TASKS[heading]).read_text("utf-8")
+    parts = re.findall(r"^## (.+)$", prose(page), re.MULTILINE)
+    assert parts[:3] == ["Use", "Measured", "Where it differs from the report"]
+
+
 @documents
 def test_links_lead_somewhere(path):
     assert broken_links(path, path.read_text("utf-8")) == []
