@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -47,6 +48,9 @@ DEMUXERS = (
     *("h264", "hevc", "mpegvideo", "m4v", "mjpeg"),
 )
 """FFmpeg's names of the formats that are read, whatever a file's suffix."""
+
+MAX_RATE = 1000
+"""More frames a second are taken for a mistake."""
 
 CRF = 17
 """x264's constant rate factor: at 17 its losses are hardly seen."""
@@ -212,7 +216,16 @@ def read_movie(
 def frames_in(container, stream) -> int:
     """The number of frames that a file says it has, or about how many its length makes."""
     seconds = (container.duration or 0) / av.time_base
-    return stream.frames or round(seconds * (stream.average_rate or 0))
+    return stream.frames or round(seconds * frame_rate(stream))
+
+
+def frame_rate(stream: av.VideoStream) -> Fraction:
+    """Frames a second, on average, or about so many; 25 if nobody knows.
+
+    Of DV's files FFmpeg gives the rate of its clock as the average, 60,000.
+    """
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return next((rate for rate in rates if rate and rate <= MAX_RATE), Fraction(25))
 
 
 # === Writing ===
@@ -294,7 +307,7 @@ class MovieWriter:
         The matrix is always said: untagged, enlarged frames would be taken for another.
         """
         source = self._stream
-        rate = source.average_rate or source.guessed_rate or 25
+        rate = frame_rate(source)
         options = {"crf": str(CRF), "preset": "medium"}
         self._video = self._container.add_stream("libx264", rate=rate, options=options)
         context = self._video.codec_context

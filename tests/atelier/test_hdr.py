@@ -120,6 +120,33 @@ def test_videos_are_mapped_and_tagged_for_what_they_are(tmp_path, curve, name):
     assert SideData.MASTERING_DISPLAY_METADATA not in [each.type for each in frames[0].side_data]
 
 
+SCREEN = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(40000000,50)"
+
+
+@pytest.mark.parametrize(
+    ("stated", "peak"),
+    [("", 1000), (SCREEN, 4000), (f"{SCREEN}:max-cll=600,300", 600), ("max-cll=90,30", 1000)],
+)
+def test_the_peak_is_what_the_file_states_of_its_light(tmp_path, stated, peak):
+    """The brightest pixel, else the screen on which it was mastered; 1,000 cd/m² if neither is
+    said, or no such light can be."""
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        options = {
+            "x265-params": ":".join(filter(None, ("log-level=none:repeat-headers=1", stated)))
+        }
+        stream = container.add_stream("libx265", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p10le"
+        for name, value in (BT2020 | {"color_trc": PQ}).items():
+            setattr(stream.codec_context, name, value)
+        frame = grey(500, PQ, (64, 64))
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(tmp_path / "in.mkv")) as container:
+        assert hdr.peak_of(next(container.decode(video=0))) == pytest.approx(peak)
+    assert hdr.peak_of(grey(500, HLG)) == 1000
+
+
 def test_standard_range_passes_unchanged():
     frame = grey(500, 1)
     tones = hdr.ToneMapper()

@@ -144,6 +144,48 @@ def test_start_sees_the_stream_and_its_change_each_frame(picture, write, tmp_pat
     assert np.abs(middles(found) - (255 - COLORS.astype(int))).max() <= 8
 
 
+KINDS = {
+    **{".qt": ("mov", "libx264"), ".3gp": ("3gp", "h263"), ".f4v": ("f4v", "libx264")},
+    **{".avi": ("avi", "mpeg4"), ".flv": ("flv", "flv"), ".wmv": ("asf", "wmv2")},
+    **{".webm": ("webm", "libvpx"), ".nut": ("nut", "mpeg4"), ".ivf": ("ivf", "libvpx")},
+    **{".mts": ("mpegts", "libx264"), ".ts": ("mpegts", "mpeg2video")},
+    **{".mpg": ("mpeg", "mpeg1video"), ".vob": ("vob", "mpeg2video"), ".dv": ("dv", "dvvideo")},
+    **{
+        ".m2v": ("mpeg2video", "mpeg2video"),
+        ".264": ("h264", "libx264"),
+        ".mjpg": ("mjpeg", "mjpeg"),
+    },
+}
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_videos_of_each_kind_keep_their_frames_and_rate(tmp_path, suffix):
+    (format, codec), path = KINDS[suffix], tmp_path / f"in{suffix}"
+    assert suffix in movies.VIDEOS
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height = (720, 576) if codec == "dvvideo" else (176, 144)
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(6):
+            picture = np.full((stream.height, stream.width, 3), 40 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=stream.pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    totals = []
+    result = change_movie(
+        path,
+        tmp_path / "out.mp4",
+        lambda _: lambda frame: from_rgb(to_rgb(frame), frame),
+        on_step=lambda step: totals.append(step.total),
+    )
+    with av.open(str(result.path)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert len(times) == result.frames == 6
+    assert max(totals) <= 12
+    assert times[-1] - times[0] == pytest.approx(0.2, abs=0.03)
+
+
 def test_an_error_of_a_change_leaves_nothing(picture, write, tmp_path):
     def change(frame):
         raise ValueError("of the change")
