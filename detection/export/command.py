@@ -297,6 +297,10 @@ class ExportArguments:
     """Which part of them, such as val or val2017."""
     images: Path | None = None
     """The folder of their pictures, where they are not beside the annotations."""
+    exif: Literal["auto", "shown", "stored"] = DataConfig.exif
+    """Whether boxes on pictures turned by EXIF are of the picture as shown or as stored."""
+    voc_base: Literal[0, 1] | None = None
+    """Whether Pascal VOC's corners count pixels from 0 or from 1; left out, see detection.train."""
     check: bool = True
     """Compare what was written with the Keras network, on a picture that comes with
     scikit-image."""
@@ -343,7 +347,11 @@ def main(argv: Sequence[str]) -> int:
     dataset = None
     if arguments.data:
         dataset = DataConfig(
-            data=arguments.data, split=arguments.split, images=arguments.images
+            data=arguments.data,
+            split=arguments.split,
+            images=arguments.images,
+            exif=arguments.exif,
+            voc_base=arguments.voc_base,
         ).read()
         report_faults(dataset)
         dataset, _ = common_classes(dataset, detector.classes, arguments.network)
