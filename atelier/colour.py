@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from atelier.cicp import Coding, coding, convert
+from atelier.cicp import Coding, coding, convert, to_bt709
 
 MAX_CHUNKS = 1_000
 """The most chunks of a PNG file, and boxes of an AVIF file, that are looked at."""
@@ -129,6 +129,8 @@ def _by_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if image.mode != "L" and source.profile.xcolor_space.strip() == "GRAY":
+            return _grey_in_rgb(image)
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
         name = " ".join(ImageCms.getProfileDescription(source).split())[:80] or "their profile"
@@ -137,6 +139,17 @@ def _by_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     if image.mode == "L":
         converted = converted.getchannel("G")
     return converted, "" if "srgb" in name.lower() or name in _JXL_SRGB else name
+
+
+def _grey_in_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """A grey picture of a format that knows RGB alone, such as WebP, by its profile of grey."""
+    red, green, blue = (image.getchannel(band) for band in range(3))
+    if image.mode == "CMYK" or red != green or green != blue:
+        return image, ""
+    green.info = image.info
+    converted, name = to_srgb(green)
+    bands = [converted] * 3 + ([image.getchannel("A")] if image.mode == "RGBA" else [])
+    return Image.merge(image.mode, bands), name
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
@@ -202,17 +215,18 @@ def _gamma(image: Image.Image) -> Coding | None:
     gamma, places = image.info.get("gamma"), image.info.get("chromaticity")
     if not gamma or "srgb" in image.info:
         return None
-    white_first = places if places and all(0 < value < 1 for value in places) else None
-    try:
-        primaries = Coding("").primaries if white_first is None else (*places[2:], *places[:2])
-        close = abs(gamma / _GAMMA - 1) <= _GAMMA_SLACK
-        if close and np.allclose(primaries, Coding("").primaries, atol=0.01):
-            return None
-        found = Coding(f"gamma {1 / gamma:.3g}", primaries, exponent=1 / gamma)
-        convert(np.zeros((1, 1, 3), np.uint8), found)
-    except (ValueError, OverflowError, np.linalg.LinAlgError):
+    primaries = Coding("").primaries
+    if places and all(0 < value < 1 for value in places):
+        primaries = (*places[2:], *places[:2])  # The chunk begins with white.
+    close = abs(gamma / _GAMMA - 1) <= _GAMMA_SLACK
+    if close and np.allclose(primaries, Coding("").primaries, atol=0.01):
         return None
-    return found if 0.1 <= gamma <= 10 else None
+    try:
+        to_bt709(primaries)
+    except np.linalg.LinAlgError:  # Three places on a line.
+        return None
+    name = f"gamma {1 / gamma:.3g}"
+    return Coding(name, primaries, exponent=1 / gamma) if 0.1 <= gamma <= 10 else None
 
 
 def _adobe_rgb() -> Coding:

@@ -48,6 +48,9 @@ _NO_PAGE = 1 | 4
 _RAW = (32803, 34892)
 """A sensor's pixels: in a filter's colours, or linear (DNG 1.7)."""
 
+_CANON_RAW = b"CR"
+"""What stands behind the head of Canon's CR2 files, whose directories do not tell what they are."""
+
 _WHITE_IS_0, _COLOURS = 0, {0: 1, 1: 1, 2: 3, 5: 4}
 """Channels of colour by the photometric interpretation: grey, RGB and CMYK."""
 
@@ -91,6 +94,9 @@ def read_tiff(data: bytes, max_pixels: int, identified: bool) -> Deep | None:
     """
     try:
         first = _directory(data, None)
+        if data[8:10] == _CANON_RAW:
+            shown = f"{first.size[0]}×{first.size[1]}"
+            raise UnreadableError(f"a raw photo that begins with a preview of {shown}: {_DEVELOP}")
         main = _main(data, first)
         shown = f"{main.size[0]}×{main.size[1]}"
         if main.one("photometric") in _RAW:
@@ -278,8 +284,9 @@ def decode_all_bits(data: bytes) -> np.ndarray | None:
 
 
 def _main(data: bytes, first: _Directory) -> _Directory:
-    """The directory of the main picture: the largest that is no preview, if the first is one."""
-    if not first.is_preview:
+    """The directory of the main picture: the largest that is no preview, if the first is one, or
+    a sensor's, if there is one."""
+    if not (first.is_preview or "below" in first.tags):
         return first
     found, left = [], MAX_DIRECTORIES
     places = [*first.tags.get("below", ())[:MAX_DIRECTORIES], first.after]
@@ -289,6 +296,8 @@ def _main(data: bytes, first: _Directory) -> _Directory:
             found.append((_directory(data, place, parts=False), place))
             places.append(found[-1][0].after)
     others = [(other.area, place) for other, place in found if not other.is_preview and other.area]
+    raw = [(other.area, place) for other, place in found if other.one("photometric") in _RAW]
+    others = raw or (others if first.is_preview else [])
     return _directory(data, max(others)[1]) if others else first
 
 

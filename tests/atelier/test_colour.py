@@ -96,6 +96,14 @@ def test_a_profile_of_grey_with_opacity_is_converted_and_opacity_stays():
     np.testing.assert_allclose(load_image(key, alpha="keep")[0, 0, :3], GREY_100, atol=1)
 
 
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_profile_of_grey_counts_where_the_format_knows_rgb_alone(mode):
+    picture = Image.new(mode, (4, 4), (100, 77)[: len(mode)])
+    whole = encode(picture, "WEBP", lossless=True, icc_profile=grey_profile(1.8))
+    loaded = load_image(whole, alpha="keep")
+    np.testing.assert_allclose(loaded[0, 0], [GREY_100] * 3 + [77] * (mode == "LA"), atol=1)
+
+
 def test_a_profile_of_grey_on_a_picture_in_colour_is_passed_over():
     for mode, pixel in (("RGB", (100, 50, 20)), ("RGBA", (100, 50, 20, 255))):
         picture = Image.new(mode, (2, 2), pixel)

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from atelier import decoding, images
 from atelier.errors import ImageError, OutputError
+from atelier.image_files import OPTIONAL, OPTIONAL_SUFFIXES
 from atelier.images import (
     READABLE,
     find_pictures,
@@ -623,6 +624,8 @@ def test_lossless_formats_keep_every_pixel(tmp_path, photo, suffix):
 
 @pytest.mark.parametrize("suffix", READABLE)
 def test_every_suffix_that_is_read_can_be_written(tmp_path, photo, suffix):
+    if suffix in OPTIONAL_SUFFIXES:
+        pytest.importorskip(OPTIONAL[OPTIONAL_SUFFIXES[suffix]][0])
     file = tmp_path / f"x{suffix}"
     save_image(file, photo[..., 0] if suffix == ".pgm" else photo)
     assert load_image(file).shape == photo.shape

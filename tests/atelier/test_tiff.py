@@ -1,5 +1,7 @@
 """TIFF files that Pillow reads wrongly, to fewer bits, or not at all."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -123,6 +125,37 @@ def test_a_raw_photo_is_refused_by_name_and_its_preview_not_taken_for_it(tmp_pat
         load_image(file)
     words = "a raw photo of 56×40, before which a preview of 14×10 stands: raw photos are not"
     assert str(caught.value).startswith(f"{file}: {words}")
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_raw_photo_below_any_first_picture_is_found(tmp_path, kind):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        writer.write(
+            np.zeros((10, 14, 3), np.uint8), photometric="rgb", subfiletype=kind, subifds=1
+        )
+        writer.write(np.zeros((40, 56), np.uint16), photometric="cfa")
+    with pytest.raises(ImageError, match="a raw photo of 56×40, before which a preview"):
+        load_image(tmp_path / "x.tif")
+
+
+def test_a_raw_photo_of_canon_is_refused_by_name(tmp_path):
+    whole = written(tmp_path, np.zeros((10, 14, 3), np.uint8), photometric="rgb").read_bytes()
+    moved = len(whole) + len(whole) % 2
+    (start,) = struct.unpack_from("<I", whole, 4)
+    # The directory goes to the end, and its first bytes make room for Canon's letters.
+    count = struct.unpack_from("<H", whole, start)[0]
+    directory = whole[start : start + 2 + 12 * count + 4]
+    canon = whole[:4] + struct.pack("<I", moved) + b"CR" + whole[10:]
+    canon = canon.ljust(moved, b"\0") + directory
+    with pytest.raises(ImageError, match="a raw photo that begins with a preview of 14×10"):
+        load_image(canon)
+
+
+def test_pages_that_are_no_raw_photos_are_below_an_ordinary_picture(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        writer.write(of_type(PHOTO, "u1"), photometric="rgb", subfiletype=0, subifds=1)
+        writer.write(np.zeros((10, 14, 3), np.uint8), photometric="rgb", subfiletype=1)
+    np.testing.assert_allclose(load_image(tmp_path / "x.tif"), levels(PHOTO), atol=1)
 
 
 def test_behind_a_preview_the_main_picture_is_read(tmp_path):
