@@ -17,6 +17,7 @@ from detection.annotations import (
     read_dataset,
     share_classes,
 )
+from detection.annotations.masks import UNNAMED
 from detection.annotations.read import form_of
 
 
@@ -133,9 +134,10 @@ def common_classes(
         return dataset, ()
     kept = [name for name in dataset.classes if name in classes]
     if not kept:
+        hint = "; masks do not name their class: --classes does" * (dataset.classes == UNNAMED)
         raise DataError(
             f"{dataset.name}: {model} finds {_named(classes)}, and none of "
-            f"{_named(dataset.classes)}"
+            f"{_named(dataset.classes)}{hint}"
         )
     cli.say(
         f"measured: {_named(kept)}; left out, as {model} does not find them: "

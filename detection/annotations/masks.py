@@ -20,6 +20,9 @@ from detection.annotations.places import picture_size
 from detection.annotations.sizes import Frame
 from detection.annotations.text import FaultError, counted, described, plain
 
+UNNAMED = ("object",)
+"""The class of what masks show, where nobody names it."""
+
 SMALLEST = 0.005
 """Parts of a mask below this share of the picture are specks, and ignored like crowds."""
 
@@ -78,7 +81,7 @@ def read_masks(
     folder = Path(folder)
     if classes is not None and len(classes) != 1:
         raise DataError(f"{folder}: a folder with masks has one class, not {len(classes)}")
-    (label,) = classes or ("object",)
+    (label,) = classes or UNNAMED
     name = f"{folder.resolve().name} {split}" if split else folder.resolve().name
     collector = Collector(name, (label,), strict)
     found = pairs.find_pairs(folder, images)

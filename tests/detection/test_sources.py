@@ -9,7 +9,7 @@ import pytest
 from atelier import cli
 from atelier.errors import DataError, SettingsError
 from atelier.images import save_image
-from detection.sources import DataConfig, report_faults
+from detection.sources import DataConfig, common_classes, report_faults
 
 
 def config(*words) -> DataConfig:
@@ -121,6 +121,14 @@ def test_parts_have_the_classes_of_all(coco, tmp_path):
         assert held_back.items[0].labels.tolist() == [1]
     with pytest.raises(DataError, match="no class 'cap'"):
         config("--data", tmp_path / "set", "--classes", "cap").read()
+
+
+def test_a_class_that_masks_do_not_name_can_be_named(masks):
+    words = r"person finds person, and none of object; masks do not name their class: --classes"
+    with pytest.raises(DataError, match=words):
+        common_classes(config("--data", masks).read(), ("person",), "person")
+    named = config("--data", masks, "--classes", "person").read()
+    assert common_classes(named, ("person",), "person") == (named, ())
 
 
 def test_groups_are_read_from_a_file(masks, tmp_path):
