@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # pylabel writes the last object of a COCO file twice, under one id, where the last picture has no object.
 #
-# pylabel 0.1.55, Python 3.11.
+# pylabel 0.1.55, pandas 2.3.3 (pandas 3 it cannot read with), Python 3.11.
 # Expected: `ExportToCoco` writes each object that `ImportCoco` has read once.
 # Seen: of two pictures, one with an object and one without, the file written has that object twice, both with id 0
 # (ids count from 0, whatever they were). Without the empty picture, it is there once. `pycocotools` keeps both in
@@ -10,7 +10,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check pylabel==0.1.55 2>/dev/null
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check pylabel==0.1.55 pandas==2.3.3
 cat >"$folder/twice.py" <<'PYTHON'
 import json
 import pathlib
