@@ -37,6 +37,14 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: 
 _COVERS = {"mjpeg": "image/jpeg", "png": "image/png"}
 """Media types of cover pictures, by FFmpeg's name of their codec."""
 
+MOV_LANGUAGES = {
+    **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb"},
+    **{"mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may"},
+    **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "swe": "sve"},
+}
+"""QuickTime has a list of languages, and FFmpeg knows each of them by one of ISO 639-2's codes; a
+track with the other one would lose its language."""
+
 _KEPT = ("language", "title")
 """What a track says of itself and its copy does, too."""
 
@@ -224,8 +232,11 @@ def keep_names(source: av.stream.Stream, target: av.stream.Stream) -> None:
     found = dict(source.metadata)
     if "name" in found:  # So FFmpeg calls on reading MP4 what it takes as title on writing it.
         found.setdefault("title", found["name"])
+    if target.container.format.name == "mov":
+        language = found.get("language", "")
+        found["language"] = MOV_LANGUAGES.get(language, language)
     for key in _KEPT:
-        if key in found:
+        if found.get(key):
             target.metadata[key] = found[key]
 
 

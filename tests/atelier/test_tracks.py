@@ -153,6 +153,15 @@ def test_avi_says_no_layout_and_its_sound_is_kept(write, tmp_path, channels):
         assert container.streams.audio[0].layout.name == channels
 
 
+@pytest.mark.parametrize("language", sorted(tracks.MOV_LANGUAGES))
+def test_languages_with_two_codes_stay_in_mov(write, tmp_path, language):
+    path = write("in.mkv", ("aac", 48_000, "mono"), languages=(language,))
+    movie = change(path, tmp_path / "out.mov")
+    with av.open(str(movie.path)) as container:
+        found = container.streams.audio[0].metadata["language"]
+    assert found == tracks.MOV_LANGUAGES[language]
+
+
 @pytest.mark.parametrize("name", ["in.mkv", "in.mp4"])
 @pytest.mark.parametrize("out", ["out.mkv", "out.mp4", "out.mov"])
 def test_tracks_of_pictures_and_sound_keep_title_and_language(tmp_path, name, out):
