@@ -33,8 +33,9 @@ MAX_ANIMATION_PIXELS = 4_000_000_000
 SUFFIXES = {"GIF": ".gif", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif", "TIFF": ".tif"}
 """For each format that holds several frames, by Pillow's name, the suffix of what is made of it."""
 
-HEAD = 2**16
-"""Bytes of a file that are looked at to tell whether it is an animation."""
+HEAD, MORE = 2**10, 2**16
+"""Bytes of a file that are looked at to tell whether it is an animation; and of a PNG file, if its
+pixels do not begin within the first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +99,7 @@ def animation_suffix(source: str | os.PathLike | bytes) -> str | None:
     that can be read, to be refused when it is.
     """
     try:
-        if isinstance(source, bytes):
-            head = source[:HEAD]
-        else:
-            with open(source, "rb") as file:
-                head = file.read(HEAD)
+        head = _head(source)
         if not _may_have_frames(head):
             return None
         if head.startswith(TIFF_PREFIXES):
@@ -153,6 +150,15 @@ def open_animation(source: ImageSource) -> Animation:
     if len(numbers) < 2 or format not in SUFFIXES:
         raise ImageError(f"{name}: not an animation, and not of several pages")
     return Animation(name, format, numbers, tuple(durations), plays, alpha, metadata, notes, data)
+
+
+def _head(source: str | os.PathLike | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:MORE]
+    with open(source, "rb") as file:
+        head = file.read(HEAD)
+        is_open = head.startswith(b"\x89PNG") and b"IDAT" not in head
+        return head + file.read(MORE) if is_open else head
 
 
 def _count_pages(source: str | os.PathLike | bytes) -> int:

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from atelier import animations
 from atelier.animations import (
@@ -216,6 +216,17 @@ def test_one_picture_is_no_animation(format):
     pictures()[0].save(file, format)
     assert animation_suffix(file.getvalue()) is None
     assert first_only(file.getvalue()) == ()
+
+
+def test_an_apng_is_known_behind_much_that_is_no_pixel(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Comment", "x" * 3000)
+    for number, frames in enumerate((pictures(), pictures()[:1])):
+        data = encode("PNG", frames=frames, pnginfo=texts)
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(data)
+        assert data.find(b"IDAT") > animations.HEAD
+        assert animation_suffix(path) == animation_suffix(data) == (None if number else ".png")
 
 
 def test_what_is_taken_of_several_is_said(tmp_path):
