@@ -8,7 +8,7 @@ Label Studio write continuous corners, which count from 0.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -65,13 +65,15 @@ def read_voc(
     name = f"{folder.resolve().name} {split}" if split else folder.resolve().name
     try:
         place = VocFolder(folder, None if images is None else Path(images))
-        listed = _listed(place) if split is None else place.split(split)
+        listed = place.listed_by_any() if split is None else place.split(split)
     except (FaultError, OSError) as error:
         raise DataError(f"{folder}: {error}") from None
     if not place.pages:
         raise DataError(f"{folder}: no XML files in it or below; {what_is_there(folder)}")
-    chosen = set(listed)
-    wanted = [page for page in place.pages if split is None or page[0] in chosen]
+    order = {key: number for number, key in enumerate(listed)}
+    wanted = place.pages
+    if split is not None:
+        wanted = sorted((p for p in place.pages if p[0] in order), key=lambda page: order[page[0]])
     parsed = {page: _parsed(page) for _, page in (place.pages if classes is None else wanted)}
     if classes is None:
         read = [page for page in parsed.values() if isinstance(page, Page)]
@@ -100,7 +102,7 @@ def read_voc(
             collector.add(shown, name, picture.path(), frame, founds, page.size)
     _add_listed(collector, place, listed, split)
     if split is None:
-        _say_unlisted(collector, place, chosen, taken)
+        _say_unlisted(collector, place, order.keys(), taken)
     for link in place.links:
         collector.notes.count("link", link)
     return collector.dataset()
@@ -190,11 +192,6 @@ def _pictures(
     return taken
 
 
-def _listed(place: VocFolder) -> list[str]:
-    """The names in all lists."""
-    return list(dict.fromkeys(key for file in place.lists().values() for key in place.listed(file)))
-
-
 def _add_listed(
     collector: Collector, place: VocFolder, listed: Sequence[str], split: str | None
 ) -> None:
@@ -221,7 +218,7 @@ def _add_listed(
 def _say_unlisted(
     collector: Collector,
     place: VocFolder,
-    listed: set[str],
+    listed: Collection[str],
     taken: Mapping[File, File | FaultError],
 ) -> None:
     """Counts pictures that have no page and are in no list: they may show anything."""

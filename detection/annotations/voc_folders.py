@@ -8,6 +8,7 @@ below.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -33,6 +34,9 @@ LIST_BYTES = 100_000_000
 
 SHOWN = 3
 """Candidates that a fault names at most."""
+
+_FLAG = re.compile(r"\s+(-1|0|1)$")
+"""Behind each name in the list of one class."""
 
 _DROPPED = frozenset(name.casefold() for name in (*ANNOTATIONS, *PICTURES))
 
@@ -69,7 +73,7 @@ class VocFolder:
     """
 
     def __init__(self, folder: Path, images: Path | None = None):
-        self.folder = folder
+        self.folder, self.images = folder, images
         self.links: list[str] = []
         """Folders that are links, and were not gone into."""
         files = list(self._below(folder))
@@ -86,7 +90,8 @@ class VocFolder:
         for file in sorted(pictures, key=lambda file: file.name):
             key = key_of(file.name)
             self._pictures.setdefault(key, []).append(file)
-            self._by_stem.setdefault(key.rpartition("/")[2], []).append(file)
+        for file in _in(pictures, self.pictures_folder):
+            self._by_stem.setdefault(key_of(file.name).rpartition("/")[2], []).append(file)
 
     # === Pages and pictures ===
 
@@ -119,12 +124,30 @@ class VocFolder:
         for other in keys:
             if found := self._pictures.get(other):
                 return self._chosen(found, names)
+        if (odd := self._odd(names)) is not None:
+            return odd
+        suffixes = {_suffix(name) for name in names if _is_picture(name)}
         for other in (key, *keys):
-            if found := self._by_stem.get(other.rpartition("/")[2]):
+            found = self._by_stem.get(other.rpartition("/")[2], ())
+            # A mask of the same name, say, is another picture.
+            found = [file for file in found if not suffixes or _suffix(file.name) in suffixes]
+            if found:
                 shared = [_shared_end(other, key_of(file.name)) for file in found]
                 best = [f for f, count in zip(found, shared, strict=True) if count == max(shared)]
                 return self._chosen(best, names)
         raise FaultError(f"the picture {plain(stated or key)!r} is missing")
+
+    def _odd(self, names: Iterable[str]) -> File | None:
+        """A file that is named just so, without a picture's suffix."""
+        base = self.folder if self.images is None else self.images
+        usual = named(base, PICTURES)
+        tops = ["", f"{usual.name}/"] if usual is not None else [""]
+        for name in names:
+            for top in tops:
+                with contextlib.suppress(FaultError):
+                    if not _is_picture(name) and os.path.isfile(inside(base, f"{top}{name}")):
+                        return File(base, f"{top}{name}", link=True)
+        return None
 
     def listed_picture(self, key: str) -> File:
         """Finds the picture of a name in a list.
@@ -194,6 +217,16 @@ class VocFolder:
         known = ", ".join(map(plain, [*lists, *parts])) or "none"
         raise FaultError(f"no split {plain(name)!r} in {LISTS[0]}; there are: {known}")
 
+    def listed_by_any(self) -> list[str]:
+        """Returns the keys in all lists, but for those of one class, whose names others have too.
+
+        Raises:
+            FaultError: one of them cannot be read.
+        """
+        texts = [_read_list(file) for file in self.lists().values()]
+        whole = [text for text in texts if not _FLAG.search(text.partition("\n")[0].rstrip())]
+        return list(dict.fromkeys(key for text in whole or texts for key in self._keys(text)))
+
     def listed(self, file: Path) -> list[str]:
         """Returns the keys of the names in a list.
 
@@ -203,13 +236,15 @@ class VocFolder:
         Raises:
             FaultError: it cannot be read.
         """
-        text = read_bounded(file, LIST_BYTES).decode("utf-8-sig", "replace")
+        return self._keys(_read_list(file))
+
+    def _keys(self, text: str) -> list[str]:
         known = {key for key, _ in self.pages} | self._pictures.keys()
         keys = []
         for line in filter(None, map(str.strip, text.splitlines())):
             quoted = re.match(r'"([^"]+)"', line)
             name = quoted[1] if quoted else line
-            bare = name if quoted else re.sub(r"\s+(-1|0|1)$", "", name)
+            bare = name if quoted else _FLAG.sub("", name)
             candidates = [key_of(f"{name}.xml"), key_of(name), key_of(f"{bare}.xml"), key_of(bare)]
             keys.append(next((key for key in candidates if key in known), candidates[-1]))
         return list(dict.fromkeys(keys))
@@ -247,6 +282,10 @@ def key_of(name: str) -> str:
     parts = [part for part in path.parts[:-1] if part not in _DROPPED and part not in ("/", "..")]
     known = path.suffix == ".xml" or path.suffix in READABLE
     return "/".join([*parts, path.stem if known else path.name])
+
+
+def _read_list(file: Path) -> str:
+    return read_bounded(file, LIST_BYTES).decode("utf-8-sig", "replace")
 
 
 def _is_picture(name: str) -> bool:

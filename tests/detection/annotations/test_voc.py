@@ -223,7 +223,7 @@ def test_folders_below_are_read_at_every_level(tmp_path):
     assert "a place in a list: passed over (JPEGImages/cam1/new.jpg)" in said
     train = read_dataset(tmp_path, "train", strict=True)
     assert [item.name for item in train.items] == [
-        *("cam 2/b.jpg", "cam1/a.jpg", "cam1/nothing.jpg")
+        *("cam1/a.jpg", "cam 2/b.jpg", "cam1/nothing.jpg")
     ]
 
 
@@ -340,6 +340,37 @@ def test_pictures_of_one_name_are_told_apart_by_what_is_stated(tmp_path):
         DataError, match=r"a\.xml: several pictures are of this name: a\.jpg, a\.png"
     ):
         read_voc(tmp_path)
+
+
+def test_a_mask_of_the_same_name_is_not_the_picture(put_page):
+    folder = put_page(page(thing()))
+    (folder / "JPEGImages" / "a.jpg").rename(folder / "JPEGImages" / "other.jpg")
+    for place in ("SegmentationClass", "JPEGImages/masks"):
+        draw(folder / place / "a.png")
+    with pytest.raises(DataError, match=r"a\.xml: the picture 'a\.jpg' is missing"):
+        read_voc(folder)
+
+
+def test_a_picture_without_a_suffix_is_read_where_it_is_named(tmp_path):
+    draw(tmp_path / "JPEGImages" / "a.jpg")
+    (tmp_path / "JPEGImages" / "a.jpg").rename(tmp_path / "JPEGImages" / "shot 1")
+    put(tmp_path / "Annotations" / "1.xml", page(thing(), file="shot 1"))
+    assert one(tmp_path) == [BOX]
+    assert one(tmp_path, images=tmp_path / "JPEGImages") == [BOX]
+
+
+def test_a_split_has_the_order_of_its_list_and_class_lists_add_nothing(tmp_path):
+    for name in "abc":
+        draw(tmp_path / "JPEGImages" / f"{name}.jpg")
+        if name != "c":
+            put(tmp_path / "Annotations" / f"{name}.xml", page(thing(), file=f"{name}.jpg"))
+    lists = tmp_path / "ImageSets" / "Main"
+    put(lists / "train.txt", "b\na\n")
+    put(lists / "cat_train.txt", "b  1\nc -1\n")
+    assert [item.name for item in read_voc(tmp_path, "train").items] == ["b.jpg", "a.jpg"]
+    assert [item.name for item in read_voc(tmp_path).items] == ["a.jpg", "b.jpg"]
+    (lists / "train.txt").unlink()
+    assert len(read_voc(tmp_path)) == 3, "where there are no others, they count"
 
 
 def test_names_in_lists_may_have_suffixes_and_flags(put_page):
