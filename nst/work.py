@@ -178,6 +178,9 @@ def execute(arguments: RunArguments) -> int:
     paintings = paintings or [DEFAULT_STYLE]
     for painting in paintings:
         styles.open_style(painting)  # A bad painting fails all photos: better at once.
+        if painting not in styles.names():
+            notes = load_picture(painting).metadata.stripped().notes
+            cli.say_all(f"{painting}: {note}" for note in notes)
     inputs = find_inputs([photo], outs=[arguments.out])
 
     def worker() -> Work:

@@ -330,6 +330,20 @@ def test_results_say_what_the_photo_says_unless_stripped(tiny_features, files, t
 # === Animations ===
 
 
+def test_how_pixels_of_photo_and_painting_were_converted_is_said(files, capsys):
+    for name, most in (("photo", 3000), ("painting", 900)):
+        values = np.linspace(0, most, 48 * 48).astype(np.uint16).reshape(48, 48)
+        Image.fromarray(values).save(files / f"{name}.png")
+    assert run(files, "--json") == 0
+    said = capsys.readouterr()
+    note = "its values end at 3,000: taken for 12 bits in 16"
+    assert json.loads(said.out)["notes"] == [note]
+    lines = said.err.splitlines()
+    painting = files / "painting.png"
+    assert f"{painting}: its values end at 900: taken for 10 bits in 16" in lines
+    assert any(line.endswith(f"; {note}") for line in lines)
+
+
 @pytest.fixture
 def animation(files):
     """A GIF of three frames, and a TIFF of three pages, of the photo."""
