@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from atelier.errors import DataError
+from atelier.pairs import is_picture
 from detection.annotations.collector import Collector, Found
 from detection.annotations.dataset import Dataset, join
-from detection.annotations.fields import Id, flag, identity, mapping, real, text, wrong
+from detection.annotations.fields import Id, flag, identity, mapping, real, text
 from detection.annotations.finder import PictureFinder
 from detection.annotations.layouts import (
     choose_split,
@@ -105,6 +106,7 @@ class _File:
         for path, record in pictures.items():
             with self.collector.guard(self.file.name, f"picture {_shown(record)}"):
                 self._add(path, record, objects[path])
+        self._count_others(pictures)
         if self.unused:
             many = counted(len(self.unused), "category", "categories")
             shown = ", ".join(map(plain, self.unused[:8])) + (", …" if self.unused[8:] else "")
@@ -113,6 +115,16 @@ class _File:
                 f"({shown})"
             )
         return dataclasses.replace(self.collector.dataset(), unused=tuple(self.unused))
+
+    def _count_others(self, pictures: Collection[Path]) -> None:
+        """Notes how many pictures beside those of the records have none."""
+        folders = dict.fromkeys(path.parent for path in pictures)
+        beside = (path for folder in folders for path in sorted(folder.iterdir()))
+        others = [path for path in beside if is_picture(path) and path not in pictures]
+        if others:
+            many = counted(len(others), "picture", "pictures")
+            first = plain(f"{others[0].parent.name}/{others[0].name}", 300)
+            self.collector.notes.say(f"{many} without a record: passed over ({first})")
 
     def _used(self) -> list[str]:
         """The names of the categories that something is annotated with, in the order of ids."""
@@ -237,15 +249,12 @@ def _categories(content: dict) -> dict[Id, str]:
 
 
 def _stated(record: dict) -> tuple[float, float] | None:
-    """Height and width, if the record has them."""
-    if record.get("height") in (None, "") or record.get("width") in (None, ""):
+    """Height and width, if the record has them and they can be."""
+    try:
+        stated = real(record.get("height"), "height"), real(record.get("width"), "width")
+    except FaultError:
         return None
-    stated = real(record["height"], "height"), real(record["width"], "width")
-    if stated == (0, 0):  # So some tools say that they do not know.
-        return None
-    if min(stated) <= 0:
-        raise wrong(record, "height" if stated[0] <= 0 else "width")
-    return stated
+    return stated if min(stated) > 0 else None
 
 
 def _shown(record: dict) -> str:

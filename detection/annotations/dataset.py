@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from atelier.errors import DataError
-from detection.annotations.text import plain
+from detection.annotations.text import counted, plain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,14 +107,24 @@ def keep_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 
 
 def join(datasets: Sequence[Dataset]) -> Dataset:
-    """Makes one data set of several; its classes are those of all, in the order of the first."""
+    """Makes one data set of several; its classes are those of all, in the order of the first.
+
+    A picture file that several name is one picture, with the objects of all.
+    """
     alike = share_classes(datasets)
+    name = " + ".join(dataset.name for dataset in alike)
+    items, again = _merged(item for dataset in alike for item in dataset.items)
+    notes = _joined_notes(alike)
+    if again:
+        many = counted(len(again), "picture is", "pictures are")
+        line = f"{many} in several of these: their objects are put together ({plain(again[0])})"
+        notes += (Note(name, line),)
     return Dataset(
-        " + ".join(dataset.name for dataset in alike),
+        name,
         alike[0].classes,
-        tuple(item for dataset in alike for item in dataset.items),
+        items,
         tuple(fault for dataset in alike for fault in dataset.faults),
-        _joined_notes(alike),
+        notes,
         tuple(dict.fromkeys(name for dataset in alike for name in dataset.unused)),
     )
 
@@ -125,6 +135,36 @@ def _joined_notes(datasets: Sequence[Dataset]) -> tuple[Note, ...]:
     for note in (note for dataset in datasets for note in dataset.notes):
         names.setdefault(note.text, {})[note.data] = None
     return tuple(Note(", ".join(data), text) for text, data in names.items())
+
+
+def _merged(items: Iterable[Annotated]) -> tuple[tuple[Annotated, ...], list[str]]:
+    """Returns each picture file once, and the names of those that came again."""
+    found: dict[object, Annotated] = {}
+    again: dict[object, str] = {}
+    for item in items:
+        key = item.image if isinstance(item.image, Path) else id(item)
+        if key in found:
+            again[key] = item.name
+            item = _together(found[key], item)
+        found[key] = item
+    return tuple(found.values()), list(again.values())
+
+
+def _together(one: Annotated, other: Annotated) -> Annotated:
+    """Adds to a picture the objects of another record of it that it does not have."""
+    have = {
+        (label, *box) for label, box in zip(one.labels.tolist(), one.boxes.tolist(), strict=True)
+    }
+    more = [
+        place
+        for place, box in enumerate(other.boxes.tolist())
+        if (int(other.labels[place]), *box) not in have
+    ]
+    joined = {
+        field: np.concatenate([getattr(one, field), getattr(other, field)[more]])
+        for field in ("boxes", "labels", "crowd", "difficult")
+    }
+    return dataclasses.replace(one, **joined)
 
 
 def share_classes(datasets: Sequence[Dataset]) -> list[Dataset]:

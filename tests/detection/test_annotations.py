@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -408,20 +409,36 @@ def test_a_class_that_is_unknown_cannot_be_kept(folder):
 
 def test_sets_are_joined_in_order_with_their_faults(folder):
     first = read_voc(folder, "train")
-    (folder / "JPEGImages" / "a.jpg").unlink()
-    both = join([first, read_voc(folder)])
-    assert both.name == "set train + set"
+    shutil.copytree(folder, folder.parent / "more")
+    (folder.parent / "more" / "JPEGImages" / "a.jpg").unlink()
+    both = join([first, read_voc(folder.parent / "more")])
+    assert both.name == "set train + more"
     assert [item.name for item in both.items] == ["b.jpg", "c.jpg", "b.jpg", "c.jpg"]
     assert [str(each) for each in both.faults] == ["a.xml: the picture 'a.jpg' is missing"]
     assert join([first]).items == first.items
 
 
 def test_joined_sets_have_the_classes_of_all(folder):
-    whole = read_voc(folder)
-    both = join([keep_classes(whole, ("dog",)), whole])
+    shutil.copytree(folder, folder.parent / "more")
+    both = join([keep_classes(read_voc(folder.parent / "more"), ("dog",)), read_voc(folder)])
     assert both.classes == ("dog", "cat")
     assert [item.labels.tolist() for item in both.items] == [[0], [0], [], [1, 0], [0], []]
     assert both.items[0].labels.dtype == both.items[3].labels.dtype == np.int64
+
+
+def test_a_picture_of_several_sets_is_one_with_the_objects_of_all(folder):
+    """As where one person drew the dogs, and another the cats."""
+    whole = read_voc(folder)
+    both = join([keep_classes(whole, ("dog",)), keep_classes(whole, ("cat",)), whole])
+    assert [item.name for item in both.items] == ["a.jpg", "b.jpg", "c.jpg"]
+    a, b, c = both.items
+    np.testing.assert_array_equal(a.boxes, whole.items[0].boxes[::-1])
+    assert [both.classes[label] for label in a.labels] == ["dog", "cat"]
+    assert (a.difficult.tolist(), a.crowd.tolist()) == ([True, False], [False, False])
+    assert (len(b.boxes), c.boxes.shape, a.boxes.dtype) == (1, (0, 4), np.float32)
+    assert both.notes[-1].text == (
+        "3 pictures are in several of these: their objects are put together (a.jpg)"
+    )
 
 
 def test_backgrounds_have_nothing_on_them(folder, tmp_path):
