@@ -8,6 +8,7 @@ below.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import dataclasses
 import os
@@ -285,7 +286,9 @@ def key_of(name: str) -> str:
 
 
 def _read_list(file: Path) -> str:
-    return read_bounded(file, LIST_BYTES).decode("utf-8-sig", "replace")
+    content = read_bounded(file, LIST_BYTES)
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # As PowerShell writes.
+    return content.decode("utf-16" if utf_16 else "utf-8-sig", "replace")
 
 
 def _is_picture(name: str) -> bool:

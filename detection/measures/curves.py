@@ -1,9 +1,9 @@
 """Precision–recall curves and the confusion matrix: what detections find at one IoU, and drawings.
 
 Detections and objects are matched as in VOC's development kit (Everingham et al. 2010, Section
-4.2). The kit's boxes hold their last pixel and are one pixel wider than their corners say;
-`detection.annotations.from_voc` has made them x1 y1 x2 y2 of just that width, so that the IoU is
-the kit's without its + 1.
+4.2). The kit's boxes hold their last pixel and are one pixel wider than their corners say; here
+PASCAL's files are read as x1 y1 x2 y2 of just that width, so that the IoU is the kit's without its
++ 1.
 """
 
 from __future__ import annotations

@@ -272,6 +272,38 @@ def test_folders_that_are_links_are_named(put_page, tmp_path_factory):
     assert "1 folder passed over, as links (JPEGImages/more)" in notes(folder)
 
 
+# === Pictures that EXIF turns ===
+
+
+def put_turned(folder, name, box, size):
+    """A picture stored as 60×40 and shown as 40×60."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = folder / f"{name}.jpg"
+    draw(path)
+    Image.open(path).save(path, exif=exif)
+    sides = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    put(folder / f"{name}.xml", page(thing(box), file=path.name, size=sides))
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (120, 80), (80, 120)])
+def test_boxes_on_turned_pictures_are_as_the_set_says_whatever_the_size(tmp_path, size):
+    factor = max(size) // 60
+    put_turned(tmp_path, "a", [factor * side for side in (5, 5, 20, 50)], size)
+    put_turned(tmp_path, "b", [factor * side for side in (1, 1, 9, 9)], size)
+    a, b = read_voc(tmp_path, strict=True).items
+    assert (a.size, a.boxes.tolist(), b.boxes.tolist()) == (
+        (60, 40),
+        [[5, 5, 20, 50]],
+        [[1, 1, 9, 9]],
+    )
+    put_turned(tmp_path, "a", [factor * side for side in (5, 5, 50, 20)], size)
+    a, b = read_voc(tmp_path, strict=True).items
+    assert (a.boxes.tolist(), b.boxes.tolist()) == ([[20, 5, 35, 50]], [[31, 1, 39, 9]])
+    (shown, _) = read_voc(tmp_path, exif="shown").items
+    assert shown.boxes.tolist() == [[5, 5, 40, 20]]
+
+
 # === Names ===
 
 
@@ -378,6 +410,8 @@ def test_names_in_lists_may_have_suffixes_and_flags(put_page):
     for line in ("a", "a.jpg", "JPEGImages/a.jpg", "a  1", "a -1", '"a"'):
         put(folder / "imagesets" / "main" / "train.txt", line + "\n")
         assert one(folder, split="train") == [BOX], line
+    put(folder / "imagesets" / "main" / "train.txt", "a\n".encode("utf-16"))
+    assert one(folder, split="train") == [BOX]
 
 
 @pytest.mark.parametrize(
