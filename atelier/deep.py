@@ -65,6 +65,8 @@ def to_levels(deep: Deep) -> tuple[np.ndarray, str]:
     values = deep.values
     shade = values if values.ndim == 2 else values[..., : deep.colours]
     black, white, note = _range(deep, shade)
+    if white <= black:  # All values are the same, and below 0.
+        white = black + max(1, abs(black))
     levels = np.empty(values.shape, np.uint8)
     for rows in strips(values.shape, 2**16):
         part = _scaled(shade[rows], black, white)
@@ -125,7 +127,7 @@ def _range_of_floats(values: np.ndarray) -> tuple[float, float, str]:
     low = float(np.percentile(some, _ENDS[0], method="lower"))
     high = float(np.percentile(some, _ENDS[1], method="higher"))
     if -low > _NEGATIVE * max(high, 0):
-        return low, max(high, low + 1e-30), _spread(low, high)
+        return low, high, _spread(low, high)
     if 0 < high < _FAINT:
         return 0, high, _spread(0, high)
     if high <= _UNIT:
@@ -149,4 +151,7 @@ def _some(values: np.ndarray) -> np.ndarray:
 
 def _scaled(values: np.ndarray, black: float, white: float) -> np.ndarray:
     finite = np.nan_to_num(values.astype(np.float64), nan=black, posinf=white, neginf=black)
-    return np.rint(255 * ((np.clip(finite, black, white) - black) / (white - black)))
+    # By halves, as the whole span may be more than floats hold.
+    return np.rint(
+        255 * ((np.clip(finite, black, white) / 2 - black / 2) / (white / 2 - black / 2))
+    )

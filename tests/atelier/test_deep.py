@@ -60,6 +60,9 @@ def test_signed_values_are_spread():
         ([-1, 0, 1], [0, 128, 255], "from -1 to 1"),
         ([-300, -200, -100], [0, 128, 255], "from -300 to -100"),
         ([0, 0, 0], [0, 0, 0], ""),
+        ([-5, -5, -5], [0, 0, 0], "from -5 to -5"),
+        ([-3e38, 0, 3e38], [0, 128, 255], "from -3e+38 to 3e+38"),
+        ([np.nan, -np.inf, np.inf], [0, 0, 255], ""),
     ],
 )
 def test_floats_of_any_range_are_neither_black_nor_burnt(values, expected, said):
@@ -67,6 +70,16 @@ def test_floats_of_any_range_are_neither_black_nor_burnt(values, expected, said)
     assert levels == expected
     assert said in note
     assert bool(said) == bool(note)
+
+
+def test_equal_values_below_0_are_black():
+    assert scaled([-100, -100], dtype=np.int16)[0] == [0, 0]
+
+
+@pytest.mark.parametrize("value", [1e308, 1e-308])
+def test_floats_of_any_size_are_levels(value):
+    levels, _ = scaled([-value, 0, value], 64, np.float64)
+    assert levels == [0, 128, 255]
 
 
 def test_opacity_is_not_scaled_as_colours_are():
