@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -13,7 +14,10 @@ from PIL import Image
 
 from atelier import precision
 from atelier.images import load_image, save_image
-from nst.run import main
+from atelier.inputs import Input
+from atelier.jobs import Job
+from nst.run import RunArguments, main
+from nst.work import repaint
 
 ADAM = ("--optimizer", "adam", "--epsilon", "1e-8")
 QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")
@@ -374,3 +378,19 @@ def test_the_way_is_that_of_one_picture(tiny_features, files, animation, error_l
     assert "--animation shows the way to one picture" in error_line()
     assert main([*command, "--animation", "mp4", "--first-frame"]) == 0
     assert names(files / "out") == ["a.mp4", "a.png"]
+
+
+def test_an_animation_that_is_stopped_is_no_result(tiny_features, files, animation):
+    """Steps are counted over all frames, and half of the frames are no animation."""
+    settings = RunArguments(size=48, iterations=2, coarsest=0)
+    job = Job(Input("a.gif", animation, Path("a.gif")), files / "out.gif")
+    seen = []
+
+    def stop(step) -> bool:
+        seen.append((step.number, step.total))
+        return step.number == 3
+
+    with pytest.raises(KeyboardInterrupt):
+        repaint(job, [str(files / "painting.png")], settings, stop)
+    assert seen == [(1, 6), (2, 6), (3, 6)]
+    assert not (files / "out.gif").exists()

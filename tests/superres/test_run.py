@@ -266,14 +266,19 @@ sys.exit(run.main())
 """
 
 
-def test_ctrl_c_leaves_nothing_half_written(files, embedded, make_video, interrupt):
+@pytest.mark.parametrize("name", ["film.mkv", "film.gif"])
+def test_ctrl_c_leaves_nothing_half_written(files, embedded, make_video, interrupt, photo, name):
     network = embedded("compressed")
     (files / "network").mkdir()
     network.model.save(files / "network" / "model.keras")
     (files / "network" / "card.json").write_text(json.dumps(network.card))
-    make_video(files / "film.mkv", codec="ffv1", times=range(2000))
-    command = [sys.executable, "-c", PROGRAM, "photo.png", "film.mkv", "--out", "out"]
-    interrupt(command, files, lambda: any(files.glob("out/.tmp-*.mkv")))
+    if name == "film.mkv":
+        make_video(files / name, codec="ffv1", times=range(2000))
+    else:
+        first, *others = [Image.fromarray(photo).rotate(angle) for angle in range(300)]
+        first.save(files / name, save_all=True, append_images=others, duration=20)
+    command = [sys.executable, "-c", PROGRAM, "photo.png", name, "--out", "out"]
+    interrupt(command, files, lambda: any(files.glob(f"out/.tmp-*{name[-4:]}")))
     assert names(files / "out") == ["photo.png"]
 
 
