@@ -36,7 +36,7 @@ LIST_BYTES = 100_000_000
 SHOWN = 3
 """Candidates that a fault names at most."""
 
-_FLAG = re.compile(r"\s+(-1|0|1)$")
+_FLAGS = ("-1", "0", "1")
 """Behind each name in the list of one class."""
 
 _DROPPED = frozenset(name.casefold() for name in (*ANNOTATIONS, *PICTURES))
@@ -225,7 +225,7 @@ class VocFolder:
             FaultError: one of them cannot be read.
         """
         texts = [_read_list(file) for file in self.lists().values()]
-        whole = [text for text in texts if not _FLAG.search(text.partition("\n")[0].rstrip())]
+        whole = [text for text in texts if not _is_of_one_class(text)]
         return list(dict.fromkeys(key for text in whole or texts for key in self._keys(text)))
 
     def listed(self, file: Path) -> list[str]:
@@ -245,7 +245,7 @@ class VocFolder:
         for line in filter(None, map(str.strip, text.splitlines())):
             quoted = re.match(r'"([^"]+)"', line)
             name = quoted[1] if quoted else line
-            bare = name if quoted else _FLAG.sub("", name)
+            bare = name if quoted else _without_flag(name)
             candidates = [key_of(f"{name}.xml"), key_of(name), key_of(f"{bare}.xml"), key_of(bare)]
             keys.append(next((key for key in candidates if key in known), candidates[-1]))
         return list(dict.fromkeys(keys))
@@ -283,6 +283,16 @@ def key_of(name: str) -> str:
     parts = [part for part in path.parts[:-1] if part not in _DROPPED and part not in ("/", "..")]
     known = path.suffix == ".xml" or path.suffix in READABLE
     return "/".join([*parts, path.stem if known else path.name])
+
+
+def _without_flag(name: str) -> str:
+    words = name.rsplit(None, 1)
+    return words[0] if len(words) == 2 and words[1] in _FLAGS else name
+
+
+def _is_of_one_class(text: str) -> bool:
+    first = text.partition("\n")[0].strip()
+    return _without_flag(first) != first
 
 
 def _read_list(file: Path) -> str:
