@@ -1,8 +1,9 @@
 """What goes with a video's pictures: sound, subtitles, cover pictures and attached files.
 
 Each track is copied if the output's format can hold it. Sound that it cannot hold is encoded as
-AAC if FFmpeg decodes it. The rest is left out, and named. Which of these is possible no table says
-reliably, as it depends on FFmpeg's version and on the track: the first packets of each are tried.
+AAC if FFmpeg decodes it, and subtitles of text become those of MP4. The rest is left out, and
+named. Which of these is possible no table says reliably, as it depends on FFmpeg's version and on
+the track: the first packets of each are tried.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 
 import av
 from av.stream import Disposition
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 TRIAL_PACKETS = 4
 """Packets of each track that are tried."""
@@ -45,6 +47,22 @@ MOV_LANGUAGES = {
 """QuickTime has a list of languages, and FFmpeg knows each of them by one of ISO 639-2's codes; a
 track with the other one would lose its language."""
 
+_TEXTS = ("srt", "subrip", "ass", "ssa", "webvtt", "text")
+"""FFmpeg's names of subtitles that are text."""
+
+_ASS_FIELDS = ("Layer", "Start", "End", "Style", "Name", "MarginL", "MarginR", "MarginV", "Effect")
+_ASS_HEADER = f"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+
+[Events]
+Format: {", ".join((*_ASS_FIELDS, "Text"))}
+""".encode()
+"""What FFmpeg's encoder of subtitles wants to know of the lines that it gets."""
+
 _KEPT = ("language", "title")
 """What a track says of itself and its copy does, too."""
 
@@ -60,8 +78,9 @@ class Track:
     """Its number in the file, from 0."""
     name: str
     """What the user is told it is, such as "sound track 2"."""
-    way: Literal["copy", "encode", "attach"]
-    """Copied packet by packet, encoded as AAC, or written into the file's head."""
+    way: Literal["copy", "encode", "text", "attach"]
+    """Copied packet by packet, encoded as AAC, written as MP4's subtitles, or put into the file's
+    head."""
     data: bytes = b""
     """What is to be written into the head."""
 
@@ -101,6 +120,8 @@ def plan_tracks(container: av.container.InputContainer, picture: int, format: st
             tracks.append(track)
             if track.way == "encode":
                 notes.append(f"{name} is AAC now, as {format} cannot hold {_codec(stream)}")
+            elif track.way == "text":
+                notes.append(f"{name} is plain text now, as {format} cannot hold {_codec(stream)}")
         elif stream.type in ("audio", "subtitle"):
             notes.append(f"{name} is left out: {_reason(stream, format)}")
         else:
@@ -215,6 +236,31 @@ class _Encoded:
         return self.stream.encode(None)
 
 
+class _Text:
+    """A track of subtitles whose lines are written as MP4's (3GPP TS 26.245), without styles."""
+
+    def __init__(self, output, stream):
+        self.stream = output.add_stream("mov_text")
+        self.stream.codec_context.subtitle_header = _ASS_HEADER
+        self.stream.codec_context.time_base = Fraction(1, 1000)
+        _keep_facts(stream, self.stream)
+
+    def packets(self, packet: av.Packet) -> list[av.Packet]:
+        lines = [line.ass for line in packet.decode() if isinstance(line, AssSubtitle)]
+        made = []
+        for line in lines[:1]:  # One packet is one text, at one time.
+            text = SubtitleSet.create(line, 0, packet.duration or 0, packet.pts)
+            coded = self.stream.codec_context.encode_subtitle(text)
+            coded.stream, coded.time_base = self.stream, packet.time_base
+            coded.pts = coded.dts = packet.pts
+            coded.duration = packet.duration
+            made.append(coded)
+        return made
+
+    def rest(self) -> list[av.Packet]:
+        return []
+
+
 def _attach(output, stream, data: bytes) -> None:
     """Writes an attached file, or a cover picture, into the head of a Matroska file."""
     kind = _COVERS.get(_codec(stream)) or stream.mimetype or "application/octet-stream"
@@ -257,6 +303,8 @@ def _find_track(
         ways = ()
     else:
         ways = {"audio": ("copy", "encode"), "subtitle": ("copy",)}.get(stream.type, ())
+        if format in ("mp4", "mov") and _codec(stream) in _TEXTS:
+            ways = ("copy", "text")
     tracks = (Track(stream.index, name, way) for way in ways)
     return next((track for track in tracks if _works(track, stream, packets, format)), None)
 
@@ -335,4 +383,4 @@ def _is_made_anew(stream: av.stream.Stream) -> bool:
     return hidden and bool(chapters) and stream.frames == len(chapters)
 
 
-_WAYS = {"copy": _Copied, "encode": _Encoded}
+_WAYS = {"copy": _Copied, "encode": _Encoded, "text": _Text}

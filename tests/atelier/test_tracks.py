@@ -317,9 +317,12 @@ def test_sound_with_a_cover_picture_is_no_video(write, tmp_path):
         change(path, tmp_path / "out.mp4")
 
 
-def test_subtitles_are_copied_or_named(tmp_path, write):
+def test_subtitles_are_copied_or_become_those_of_mp4(tmp_path, write):
     text = tmp_path / "a.srt"
-    text.write_text("1\n00:00:00,000 --> 00:00:00,300\nHello\n\n")
+    text.write_text(
+        "1\n00:00:00,000 --> 00:00:00,200\n<i>Hello</i>\nyou\n\n"
+        "2\n00:00:00,250 --> 00:00:00,350\nörtlich, überall\n\n"
+    )
     source = tmp_path / "in.mkv"
     with (
         av.open(str(write("a.mkv"))) as pictures,
@@ -337,10 +340,18 @@ def test_subtitles_are_copied_or_named(tmp_path, write):
     assert movie.notes == ()
     with av.open(str(movie.path)) as container:
         packets = [bytes(p) for p in container.demux(container.streams.subtitles[0]) if p.size]
-    assert packets == [b"Hello"]
-    assert change(source, tmp_path / "out.mp4").notes == (
-        "subtitle track is left out: mp4 cannot hold srt",
-    )
+    assert packets == [b"<i>Hello</i>\nyou", "örtlich, überall".encode()]
+    for format in ("mp4", "mov"):
+        movie = change(source, tmp_path / f"out.{format}")
+        assert movie.notes == (f"subtitle track is plain text now, as {format} cannot hold srt",)
+        with av.open(str(movie.path)) as container:
+            (stream,) = container.streams.subtitles
+            assert stream.codec_context.name == "mov_text"
+            found = [p for p in container.demux(stream) if p.size > 2]  # Others are pauses.
+            times = [(float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in found]
+            texts = [bytes(p)[2 : 2 + int.from_bytes(bytes(p)[:2], "big")] for p in found]
+        assert [text.decode() for text in texts] == ["Hello\nyou", "örtlich, überall"]
+        assert times == [(0, pytest.approx(0.2)), (0.25, pytest.approx(0.1))]
 
 
 def test_what_is_made_of_a_video_has_a_format_that_fits():
