@@ -87,6 +87,8 @@ def sweep(
         return TrialResult(drawn, {**metrics, "seconds": detector.card["seconds"]})
 
     inputs = {"data": list(base.data), "split": base.split}
+    if base.images is not None:
+        inputs["images"] = str(base.images)
     return run_sweep(
         base, changes, trial, out, inputs=inputs,
         on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"), cluster=cluster,

@@ -8,6 +8,7 @@ always taken from the data set's own folders.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import unicodedata
@@ -21,7 +22,7 @@ from detection.annotations.places import inside
 from detection.annotations.text import FaultError, plain
 
 LISTED = 2_000_000
-"""Files that are looked through for names at most."""
+"""Files of a folder that are looked through for names at most."""
 
 SHOWN = 3
 """Candidates that a fault names at most."""
@@ -99,8 +100,9 @@ class PictureFinder:
         found: dict[str, list[tuple[Path, Path]]] = {}
         seen = set()
         for root in self.roots:
-            for path in files_below(root, skip=lambda folder: folder.name.startswith(".")):
-                if path.suffix.lower() in READABLE and path not in seen and len(seen) < LISTED:
+            below = files_below(root, skip=lambda folder: folder.name.startswith("."))
+            for path in itertools.islice(below, LISTED):
+                if path.suffix.lower() in READABLE and path not in seen:
                     seen.add(path)
                     found.setdefault(_key(path.name), []).append((root, path))
         return found

@@ -30,6 +30,9 @@ XML_FOLDERS = ("annotations", "annotation", "annots", "xmls", "xml", "labels")
 HEAD = 65536
 """Bytes at either end of a JSON file by which it is told whether it is COCO's."""
 
+LISTED = 100_000
+"""Files that an error counts at most."""
+
 LOOKED_AT = 1000
 """JSON files of a folder that are looked into at most."""
 
@@ -171,7 +174,7 @@ def split_names(file: Path) -> list[str]:
 def what_is_there(folder: Path) -> str:
     """Says in a line which kinds of files a folder holds and where, for errors."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
-    for file in files_below(folder, skip=_is_hidden):
+    for file in itertools.islice(files_below(folder, skip=_is_hidden), LISTED):
         place = file.parent.relative_to(folder).as_posix()
         if not file.name.startswith("."):
             counts[file.suffix.lower() or "no suffix", place] += 1

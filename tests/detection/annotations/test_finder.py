@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from detection.annotations import FaultError
+from detection.annotations import FaultError, finder
 from detection.annotations.finder import PictureFinder, readings
 
 
@@ -88,3 +88,12 @@ def test_no_picture_is_a_fault(tmp_path):
     for name in ("b.jpg", "a.txt.jpg", "..", "/", "x" * 5000):
         with pytest.raises(FaultError):
             PictureFinder([tmp_path]).find(name)
+
+
+def test_files_that_are_looked_through_are_bounded(tmp_path, monkeypatch):
+    make(tmp_path, "deep/a.jpg")
+    monkeypatch.setattr(finder, "LISTED", 1)
+    assert PictureFinder([tmp_path]).find("C:\\a.jpg").is_file()
+    monkeypatch.setattr(finder, "LISTED", 0)
+    with pytest.raises(FaultError, match="leads out of the folder"):
+        PictureFinder([tmp_path]).find("C:\\a.jpg")
