@@ -1,8 +1,8 @@
 """Colours by the numbers of ITU-T H.273: primaries and transfer curves, converted to sRGB.
 
 PNG's cICP chunk, AVIF's and HEIF's nclx boxes and video streams state their colours so. The curve
-of BT.709 and its kin is taken for that of sRGB, as Chrome does: H.273 gives a camera's curve, and
-what was made for a display looks right with the display's.
+of BT.709 and its kin is taken for that of sRGB: H.273 gives a camera's curve, and what was made for
+a display looks right with the display's.
 """
 
 from __future__ import annotations
