@@ -156,7 +156,7 @@ def test_settings_out_of_range(photo, settings, message):
         (b"text", "not a picture"),
         ("gone.png", "gone.png: no such file"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
-        (np.zeros((4, 4, 3), np.float32), "must be uint8"),
+        (np.zeros((4, 4, 3), np.int32), "must be uint8"),
         (np.zeros((4, 4, 2), np.uint8), "must be"),
         (np.zeros(4, np.uint8), "must be"),
     ],
