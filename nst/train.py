@@ -129,7 +129,8 @@ def similarity_loss(taught, learnt):
     """
     target = ops.matmul(taught, ops.transpose(taught))
     error = ops.matmul(learnt, ops.transpose(learnt)) - target
-    return ops.sum(ops.square(error)) / ops.sum(ops.square(target))
+    # Where the teacher sees nothing, in pictures of one colour, there is nothing to learn.
+    return ops.divide_no_nan(ops.sum(ops.square(error)), ops.sum(ops.square(target)))
 
 
 def _sample(features, a_side: int = 10):
@@ -201,10 +202,12 @@ def _paint(student: keras.Model, images, contents, styles, content_weights, step
             tape.watch(images)
             features = student(images)
             loss = content_weights * losses.content_loss(features[-3], content)
-            loss /= tf.reduce_mean(tf.square(content), axis=(1, 2, 3))
+            energy = tf.reduce_mean(tf.square(content), axis=(1, 2, 3))
+            loss = tf.math.divide_no_nan(loss, energy)
             for layer, target in zip(features[:-1], targets, strict=True):
                 error = losses.style_loss(losses.gram_matrix(layer), target)
-                loss += error / tf.reduce_mean(tf.square(target), axis=(1, 2))
+                energy = tf.reduce_mean(tf.square(target), axis=(1, 2))
+                loss += tf.math.divide_no_nan(error, energy)
         gradient = tape.gradient(loss, images)
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.99 * square + 0.01 * tf.square(gradient)

@@ -94,7 +94,8 @@ def test_a_result_that_does_not_fit(task, pattern, more, batch, things, here, fu
     with full_at(pattern):
         done = here(words)
         assert not look.temporaries(disk.folder)
-    check(done, pattern, code=1)
+    # An animation is open while its picture is written, which then finds no room either.
+    check(done, "0.png" if pattern in ("0.gif", "0.mp4") else pattern, code=1)
     assert not [name for name in look.tree(disk.folder) if fnmatch.fnmatch(name, f"*/{pattern}")]
     assert here([*words, "--overwrite"]).code == 0
     assert [name for name in look.tree(disk.folder) if fnmatch.fnmatch(name, f"*/{pattern}")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atelier.errors import SettingsError
 from atelier.images import save_image
@@ -70,6 +71,14 @@ def test_similarity_loss_by_hand():
     taught, learnt = np.float32([[1, 0], [0, 2]]), np.float32([[1], [1]])
     # Inner products [[1, 0], [0, 4]] and [[1, 1], [1, 1]]: errors 0, 1, 1, 3 against 1 + 16.
     assert float(similarity_loss(taught, learnt)) == pytest.approx(11 / 17)
+
+
+def test_similarity_loss_of_a_teacher_that_sees_nothing_is_0(rng):
+    learnt = keras.Variable(rng.normal(size=(4, 3)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        loss = similarity_loss(np.zeros((4, 5), np.float32), learnt.value)
+    assert float(loss) == 0
+    np.testing.assert_array_equal(tape.gradient(loss, learnt.value), np.zeros((4, 3)))
 
 
 def test_similarity_loss_does_not_see_rotations(rng):
