@@ -1,5 +1,5 @@
 """The ground floor: what all of Atelier's tasks share. Importing it costs nothing."""
 
-from atelier import quiet
+from atelier.imports import quiet
 
 quiet.install()

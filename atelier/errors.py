@@ -1,5 +1,11 @@
 """What a user is told when something is theirs to mend: one line, no traceback."""
 
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable
+
 LONGEST = 2000
 """Characters of a message; what quotes a stranger's file may be of any length."""
 
@@ -61,3 +67,31 @@ class TrainingError(AtelierError):
 
 class WorkerError(AtelierError):
     """Another worker of a training that has stopped, or cannot be reached."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """Returns why a file could not be read or written, in the system's own few words."""
+    if isinstance(error, FileExistsError):
+        return f"{error.filename} is a file, not a folder"
+    # HDF5 says the system's reason in the midst of three lines of addresses.
+    quoted = re.search(r"error message = '([^']+)'", str(error))
+    return quoted[1] if quoted else error.strerror or str(error)
+
+
+def missing_extra(package: str, extra: str = "export") -> str:
+    """Returns how to install a package that an extra of this one brings along."""
+    return f"{package} is missing: pip install 'atelier-vision[{extra}]'"
+
+
+def require_extras(packages: Iterable[tuple[str, str]]) -> None:
+    """Checks before a command begins that the optional packages it needs are installed.
+
+    Args:
+        packages: names of packages, each with the extra that brings it.
+
+    Raises:
+        SettingsError: one of them is not installed.
+    """
+    for package, extra in packages:
+        if importlib.util.find_spec(package) is None:
+            raise SettingsError(missing_extra(package, extra))

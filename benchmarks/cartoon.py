@@ -25,8 +25,8 @@ import numpy as np
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import load_image, resize, sample
-from atelier.runs import machine
+from atelier.media.images import load_image, resize, sample
+from atelier.training.runs import machine
 from benchmarks import plain_cartoon
 from cartoon import cartoonize, cut_out
 from cartoon.people import matting, person

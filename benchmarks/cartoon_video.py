@@ -21,8 +21,8 @@ import numpy as np
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import load_image, sample
-from atelier.runs import machine
+from atelier.media.images import load_image, sample
+from atelier.training.runs import machine
 from cartoon import PRESETS, cartoonize
 from cartoon.drawing.steady import Flicker, SteadyCartoon
 

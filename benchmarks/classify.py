@@ -29,9 +29,9 @@ import tensorflow as tf
 
 from atelier import cli
 from atelier.errors import DataError
+from atelier.export.runtimes import open_litert
 from atelier.files import read_table
-from atelier.runs import machine
-from atelier.runtimes import open_litert
+from atelier.training.runs import machine
 from classify import data as cifar
 from classify.export.litert import to_litert
 from classify.networks import WEIGHTS, Network, compiled, load

@@ -26,9 +26,9 @@ import tensorflow as tf
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import load_image, resize, sample
-from atelier.resnet import fill
-from atelier.runs import machine
+from atelier.media.images import load_image, resize, sample
+from atelier.nets.resnet import fill
+from atelier.training.runs import machine
 from detection.network import roi
 from detection.network.architectures import ARCHITECTURES
 from detection.network.faster_rcnn import FasterRCNN
@@ -235,7 +235,9 @@ def heavy_rows(photo: np.ndarray, repeats: int) -> list[dict[str, object]]:
         *theirs, state = torch_sides(photo)
         fill(dict(torchvision_slots(model)), state)
     except (ImportError, RuntimeError) as error:
-        cli.say(f"without torchvision, which does not load ({' '.join(str(error).split())[:80]})")
+        cli.print_note(
+            f"without torchvision, which does not load ({' '.join(str(error).split())[:80]})"
+        )
         theirs = ({}, {})
     rows = []
     for kind, own, other in zip(

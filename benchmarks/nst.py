@@ -25,10 +25,10 @@ import scipy.optimize
 import tensorflow as tf
 
 from atelier import cli
-from atelier.features import load_features
-from atelier.images import load_image, resize, sample
-from atelier.runs import machine
-from atelier.vgg import CAFFE_MEAN, VGG, preprocess
+from atelier.media.images import load_image, resize, sample
+from atelier.nets.features import load_features
+from atelier.nets.vgg import CAFFE_MEAN, VGG, preprocess
+from atelier.training.runs import machine
 from nst.config import REPORT
 from nst.descent import lbfgs
 from nst.descent.objective import Objective

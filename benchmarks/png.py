@@ -1,8 +1,8 @@
 """PNG files at each of zlib's levels: `python -m benchmarks.png`.
 
 Seconds and bytes beside those of level 6, Pillow's own, for what the commands write: a photo, a
-photo enlarged, a cartoon. `atelier.saving.PNG_LEVEL` is chosen by this table: the fastest level
-that makes no picture more than 10 % larger.
+photo enlarged, a cartoon. `atelier.media.saving.PNG_LEVEL` is chosen by this table: the fastest
+level that makes no picture more than 10 % larger.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from PIL import Image, features
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import load_image, resize, sample
-from atelier.saving import PNG_LEVEL
+from atelier.media.images import load_image, resize, sample
+from atelier.media.saving import PNG_LEVEL
 from cartoon import cartoonize
 from superres import upscale
 

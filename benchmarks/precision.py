@@ -1,7 +1,7 @@
 """The default style transfer in float32 and in bfloat16: `python -m benchmarks.precision`.
 
 Both ways in one process, in turn, on the pictures of `python -m nst.run` without inputs; beside
-them the probe of `atelier.precision`, by which `--precision auto` chooses, and its choice.
+them the probe of `atelier.nets.precision`, by which `--precision auto` chooses, and its choice.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import sample
-from atelier.precision import WORKS, choose, fastest, probe
-from atelier.runs import machine
+from atelier.media.images import sample
+from atelier.nets.precision import WORKS, choose, fastest, probe
+from atelier.training.runs import machine
 from nst.config import StyleTransferConfig
 from nst.transfer import stylize
 

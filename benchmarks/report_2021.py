@@ -28,8 +28,8 @@ import skimage
 
 from atelier import cli
 from atelier.files import atomic_path
-from atelier.images import READABLE, load_image
-from atelier.runs import machine
+from atelier.media.images import READABLE, load_image
+from atelier.training.runs import machine
 from benchmarks import plain_cartoon
 from cartoon import cartoonize
 
@@ -52,7 +52,7 @@ class ReportArguments:
 
 
 def pictures_of_skimage() -> dict[str, np.ndarray]:
-    """All that `atelier.images` reads, by name: uint8 (H, W, 3)."""
+    """All that `atelier.media.images` reads, by name: uint8 (H, W, 3)."""
     files = sorted((Path(skimage.__file__).parent / "data").iterdir())
     # One of them is a format of its own, which Pillow does not read.
     names = [file for file in files if file.suffix.lower() in READABLE]

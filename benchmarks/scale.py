@@ -37,8 +37,8 @@ sys.path = [folder for folder in sys.path if not folder.endswith("benchmarks")]
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.files import write_json
-from atelier.images import save_image
-from atelier.runs import machine
+from atelier.media.images import save_image
+from atelier.training.runs import machine
 from benchmarks.scale_pictures import Pictures
 from benchmarks.scale_plot import plot
 from benchmarks.scale_report import FROM, Record, growth, print_report
@@ -248,7 +248,7 @@ def measure_all(
     """
     with tempfile.TemporaryDirectory() as folder, cli.stop_on_signal() as stopped:
         for point in todo:
-            cli.say(f"{point.task}, {point.series} {point.value:g}")
+            cli.print_note(f"{point.task}, {point.series} {point.value:g}")
             before = [
                 row
                 for row in done
@@ -263,7 +263,7 @@ def measure_all(
             except Failed as failure:
                 reason = str(failure)
             if reason is not None:
-                cli.say(f"  left out: {reason}")
+                cli.print_note(f"  left out: {reason}")
                 record["left_out"] = reason
             done.append(record)
             save()
@@ -327,13 +327,13 @@ def main(argv: Sequence[str]) -> int:
         write_json(path, report)
 
     minutes = expected_seconds(todo, arguments.seconds) / 60
-    cli.say(f"{len(todo)} points to measure, {len(done)} there: about {minutes:.0f} minutes")
+    cli.print_note(f"{len(todo)} points to measure, {len(done)} there: about {minutes:.0f} minutes")
     measure_all(todo, arguments.seconds, done, save)
     save()
     picture = arguments.plot or arguments.out / "scale.png"
     save_image(picture, plot(done))
-    cli.say(str(path))
-    cli.say(str(picture))
+    cli.print_note(str(path))
+    cli.print_note(str(picture))
     if arguments.json:
         cli.print_json(report)
     else:

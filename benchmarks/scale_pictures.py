@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from atelier.images import load_image, resize, sample
+from atelier.media.images import load_image, resize, sample
 
 SOURCES = (
     "astronaut.png",

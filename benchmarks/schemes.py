@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         cli.print_json(seconds)
     for line in table(seconds):
-        cli.say(line)
+        cli.print_note(line)
     return cli.DONE
 
 

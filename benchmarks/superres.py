@@ -27,9 +27,9 @@ import numpy as np
 import tensorflow as tf
 
 from atelier import cli
-from atelier.images import load_image, resize, sample
-from atelier.runs import machine
-from atelier.runtimes import litert_function
+from atelier.export.runtimes import litert_function
+from atelier.media.images import load_image, resize, sample
+from atelier.training.runs import machine
 from superres.color import RANGE
 from superres.config import NetworkConfig
 from superres.export.litert import to_litert

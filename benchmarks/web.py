@@ -30,8 +30,8 @@ from PIL import Image
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import load_image, resize, sample
-from atelier.runs import machine
+from atelier.media.images import load_image, resize, sample
+from atelier.training.runs import machine
 from detection import DetectConfig
 
 CALLS = {"classify": ["squeeze"], "detect": [DetectConfig().model, 0.5]}
@@ -88,7 +88,7 @@ def start(waiting: int) -> tuple[subprocess.Popen, str]:
     for line in process.stderr:
         if found := re.match(r"http://\S+", line):
             return process, found[0]
-        cli.say(line.rstrip())
+        cli.print_note(line.rstrip())
     raise SettingsError("the server did not start")
 
 
@@ -217,7 +217,7 @@ def main(argv: Sequence[str]) -> int:
         "exit_code": code,
     }
     for reason, count in seen.failures.most_common(5):
-        cli.say(f"{count} failures: {reason}")
+        cli.print_note(f"{count} failures: {reason}")
     if arguments.json:
         cli.print_json(numbers)
     else:

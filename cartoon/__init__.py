@@ -4,7 +4,7 @@ The report it reproduces: Chakraborty, "Cartoonify", Techno India University, 20
 docs/sources.md#2-cartoon.
 """
 
-from atelier.lazy import attach
+from atelier.imports.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

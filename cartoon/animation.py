@@ -11,14 +11,14 @@ from typing import Literal
 
 import numpy as np
 
-from atelier.animations import (
+from atelier.media.animations import (
     Animation,
     change_animation,
     channels_of,
     open_animation,
     with_channels,
 )
-from atelier.images import ImageSource, Picture
+from atelier.media.images import ImageSource, Picture
 from atelier.progress import OnStep
 from cartoon.config import CartoonConfig, CutOutConfig
 from cartoon.drawing.backdrop import WHITE, Backdrop, compose

@@ -11,7 +11,7 @@ import tyro
 
 from atelier import cli
 from atelier.files import refuse_existing
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from cartoon.people.person import NAME, WEIGHTS, PersonNetwork
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     refuse_existing(arguments.out / f"{NAME}.npz", arguments.overwrite)
     card = {**network.card, "data_licence": arguments.data_licence}
     file = save_embedded(network.model, NAME, card, arguments.out)
-    cli.say(f"{file}: {file.stat().st_size:,} bytes")
+    cli.print_note(f"{file}: {file.stat().st_size:,} bytes")
     return cli.DONE
 
 

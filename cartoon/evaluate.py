@@ -21,10 +21,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from atelier import cli
-from atelier.failures import for_each
+from atelier.cli.failures import for_each
+from atelier.cli.inputs import Input, find_inputs
 from atelier.files import refuse_existing, write_table
-from atelier.images import ImageSource, load_image, resize, sample, save_image
-from atelier.inputs import Input, find_inputs
+from atelier.media.images import ImageSource, load_image, resize, sample, save_image
 from cartoon.config import PRESETS, CartoonConfig, CutOutConfig, PortraitConfig
 from cartoon.drawing.backdrop import WHITE, lay_on
 from cartoon.drawing.cartoonizing import settings_of
@@ -119,7 +119,7 @@ def measure(
     """Draws as `cartoon.portray` does, and compares.
 
     Args:
-        picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.images.load_image`.
+        picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.media.images.load_image`.
         mask: float32 (H, W) in [0, 1], of `find_people`; None for no cut-out.
         config: of the drawing.
         margins: whether the cut-out is first put into a figure, which is then drawn whole.
@@ -287,7 +287,7 @@ def main(argv: Sequence[str]) -> int:
     def say(row: dict) -> None:
         log_mse = "-" if row["log_mse"] is None else f"{row['log_mse']:.3f}"
         alone = "" if row.get("found") is not False else "  nobody found: all of it"
-        cli.say(
+        cli.print_note(
             f"{row['picture']:{width}} {row['mse']:9.1f} {log_mse:>8} {row['ssim']:7.4f}{alone}"
         )
 
@@ -304,7 +304,7 @@ def main(argv: Sequence[str]) -> int:
         accuracies.append(result.accuracy)
         say(rows[-1])
 
-    cli.say(f"{'picture':{width}} {'MSE':>9} {'log MSE':>8} {'SSIM':>7}")
+    cli.print_note(f"{'picture':{width}} {'MSE':>9} {'log MSE':>8} {'SSIM':>7}")
     with cli.stop_on_signal() as stopped:
         code = for_each(
             (item.name, lambda item=item: work(item)) for item in inputs if not stopped(None)
@@ -314,7 +314,7 @@ def main(argv: Sequence[str]) -> int:
         say(average)
         write_table(table, [*rows, average], COLUMNS)
         save_image(figure, draw_bars(names, accuracies))
-        cli.say(f"{table}, {figure.name}: {len(rows)} pictures")
+        cli.print_note(f"{table}, {figure.name}: {len(rows)} pictures")
         if arguments.json:
             average.pop("picture")
             facts = {

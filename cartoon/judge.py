@@ -75,7 +75,7 @@ def segmenters(network: PersonNetwork, teachers: Path | None) -> dict[str, Segme
 @cli.command
 def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(JudgeArguments, argv, prog="python -m cartoon.judge")
-    pairs = data.find_pairs(arguments.data, arguments.images, on_unread=cli.say)
+    pairs = data.find_pairs(arguments.data, arguments.images, on_unread=cli.print_note)
     if not arguments.all:
         _, pairs = data.split(pairs)
         if not pairs:

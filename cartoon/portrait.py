@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from atelier.images import ImageSource, load_picture
-from atelier.metadata import NOTHING, Metadata
+from atelier.media.formats.metadata import NOTHING, Metadata
+from atelier.media.images import ImageSource, load_picture
 from cartoon.config import CartoonConfig, CutOutConfig
 from cartoon.drawing.backdrop import WHITE, Backdrop, compose, find_backdrop, lay_on
 from cartoon.drawing.cartoonizing import cartoonize, settings_of
@@ -33,7 +33,7 @@ class Portrait:
     seconds: float
     """That it took."""
     metadata: Metadata = NOTHING
-    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
+    """What the picture's file says beside its pixels, for `atelier.media.images.save_image`."""
 
 
 def portray(

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from atelier import batches, cli
+from atelier import cli
+from atelier.cli.jobs import STDOUT
+from atelier.cluster import batches
 from atelier.errors import SettingsError
-from atelier.jobs import STDOUT
 from cartoon.config import PRESETS, PortraitConfig
 
 

@@ -14,18 +14,12 @@ from typing import Literal
 import tyro
 
 from atelier import cli
+from atelier.cli.inputs import find_inputs
+from atelier.cluster.tuning import Cluster
 from atelier.errors import SettingsError
-from atelier.images import ImageSource, load_image, sample
-from atelier.inputs import find_inputs
-from atelier.search import parse_grid
-from atelier.sweep import (
-    SweepOptions,
-    TrialResult,
-    TrialRun,
-    report_trials,
-    run_sweep,
-)
-from atelier.tuning import Cluster
+from atelier.media.images import ImageSource, load_image, sample
+from atelier.sweeps.search import parse_grid
+from atelier.sweeps.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from cartoon.config import PRESETS, REPORT, CartoonConfig, CutOutConfig, PortraitConfig
 from cartoon.evaluate import measure, numbers
 from cartoon.people.cutting import find_people
@@ -50,14 +44,14 @@ def sweep(
 
     Args:
         image: a path, a file's bytes, a PIL image, or uint8 (H, W), (H, W, 3) or (H, W, 4).
-        grid: FIELD=VALUE,VALUE… each; see `atelier.search.parse_grid`. Or for each trial the
-            fields that differ from `base`, such as `atelier.search.draw_settings` gives.
+        grid: FIELD=VALUE,VALUE… each; see `atelier.sweeps.search.parse_grid`. Or for each trial the
+            fields that differ from `base`, such as `atelier.sweeps.search.draw_settings` gives.
         out: the folder for trials.csv, a cartoon a trial and contact_sheet.png.
         base: settings that the grid varies.
         cut_out: whether people are cut out; else the whole picture is drawn.
         cutting: how they are cut out.
         name: of the picture, to tell one sweep from another; a path's own when left out.
-        on_trial: see `atelier.sweep.run_sweep`.
+        on_trial: see `atelier.sweeps.sweep.run_sweep`.
         cluster: likewise.
 
     Returns:
@@ -123,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
         cut_out=arguments.cut_out,
         cutting=arguments.cutting,
         name=inputs[0].name,
-        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        on_trial=lambda index, total: cli.print_note(f"trial {index + 1} of {total}"),
         cluster=arguments.where({}),
     )
     return report_trials(rows, arguments.out, as_json=arguments.json)

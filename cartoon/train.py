@@ -17,8 +17,8 @@ import keras
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import others_below
-from atelier.runs import KeepRun, RunFolder, is_finished, machine
+from atelier.media.images import others_below
+from atelier.training.runs import KeepRun, RunFolder, is_finished, machine
 from cartoon.judge import mean_iou, segmenters
 from cartoon.people.model import build_person_segmenter
 from cartoon.people.person import PersonNetwork
@@ -178,11 +178,11 @@ def _card(config: TrainConfig, run: RunFolder, model, seen: int, held_back: int)
 @cli.command
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(TrainConfig, argv, prog="python -m cartoon.train")
-    cli.say_all(others_below(config.photos))
+    cli.print_notes(others_below(config.photos))
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        network = train(config, verbose=2, on_unread=cli.say)
+        network = train(config, verbose=2, on_unread=cli.print_note)
     score = network.card["mean_iou"]["person"]
-    cli.say(f"trained: {config.out / 'model.keras'}, mean IoU {score:.3f}")
+    cli.print_note(f"trained: {config.out / 'model.keras'}, mean IoU {score:.3f}")
     return cli.DONE
 
 

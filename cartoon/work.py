@@ -10,13 +10,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from atelier import cli, jobs
-from atelier.animations import first_only, result_suffix, takes_all
+from atelier import cli
+from atelier.cli import jobs
+from atelier.cli.inputs import Input, find_inputs, output_paths
+from atelier.cli.jobs import STDOUT, Job, Outcome, Work
 from atelier.errors import OutputError, SettingsError
-from atelier.images import READABLE, Picture, load_picture, sample, save_image, write_png
-from atelier.inputs import Input, find_inputs, output_paths
-from atelier.jobs import STDOUT, Job, Outcome, Work
-from atelier.movies import VIDEOS, movie_suffix
+from atelier.media.animations import first_only, result_suffix, takes_all
+from atelier.media.images import READABLE, Picture, load_picture, sample, save_image, write_png
+from atelier.media.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from cartoon.animation import cartoonize_animation
 from cartoon.drawing.backdrop import Backdrop, compose, find_backdrop

@@ -4,7 +4,7 @@ The report it reproduces: Thủy Ngọc Mai Thy and Nguyễn Thị Phương Thù
 in Python" (in Vietnamese), Saigon University, 2024; see docs/sources.md#5-classification.
 """
 
-from atelier.lazy import attach
+from atelier.imports.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -16,7 +16,7 @@ import tyro
 from atelier import cli
 from atelier.errors import WeightsError
 from atelier.files import read_table, refuse_existing, write_json, write_table
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from classify.networks import WEIGHTS, Network
 
 
@@ -51,9 +51,9 @@ def main(argv: Sequence[str]) -> int:
         write_json(target, card)
     else:
         file = save_embedded(network.model, arguments.name, card, arguments.out)
-        cli.say(f"{file}: {file.stat().st_size:,} bytes")
+        cli.print_note(f"{file}: {file.stat().st_size:,} bytes")
     write_table(target.with_suffix(".csv"), history)
-    cli.say(str(target))
+    cli.print_note(str(target))
     return cli.DONE
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from atelier import cli
 from atelier.errors import ImageError, SettingsError
 from atelier.files import refuse_existing, write_table
-from atelier.images import find_pictures, load_image, others_below
+from atelier.media.images import find_pictures, load_image, others_below
 from classify import calibration
 from classify.data import CLASSES, Split, load_cifar10
 from classify.networks import Network, load
@@ -144,7 +144,7 @@ def main(argv: Sequence[str]) -> int:
         refuse_existing(arguments.out, arguments.overwrite)
     networks = {name: load(name) for name in arguments.networks}
     data = load_cifar10(arguments.data)
-    cli.say_all(others_below(arguments.outliers))
+    cli.print_notes(others_below(arguments.outliers))
     unreadable, rows = {}, []
     for name, network in networks.items():
         result = evaluate(network, data.test, arguments.views or None)
@@ -185,7 +185,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.out is not None:
         write_table(arguments.out, rows, list(dict.fromkeys(name for row in rows for name in row)))
     for message in unreadable:
-        cli.report(message)
+        cli.print_error(message)
     return cli.SOME_FAILED if unreadable else cli.DONE
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.images import resize
+from atelier.media.images import resize
 from classify.data import CLASSES, SIDE, to_float
 from classify.networks import Network, load_network
 

@@ -13,9 +13,9 @@ import numpy as np
 from keras import ops
 
 from atelier.errors import WeightsError
-from atelier.runs import load_run
-from atelier.weights import card as read_card
-from atelier.weights import load_embedded
+from atelier.nets.weights import card as read_card
+from atelier.nets.weights import load_embedded
+from atelier.training.runs import load_run
 from classify.config import NetworkConfig
 from classify.data import CLASSES, to_float
 from classify.export.folding import fold

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from atelier.errors import SettingsError
-from atelier.images import ImageSource, load_image, resize
+from atelier.media.images import ImageSource, load_image, resize
 from classify import calibration
 from classify.config import Fit
 from classify.data import CLASSES, SIDE
@@ -74,8 +74,8 @@ def classify(
     counts as white.
 
     Args:
-        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on; or a list
-            of such, which are classified in batches and give a list.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, an array and so on; or a
+            list of such, which are classified in batches and give a list.
         network: an embedded one by name, or one that was trained or loaded.
         fit: how it comes to be square.
         views: over which logits are averaged, 1, 2 or 6; None takes the network's own number.

@@ -10,7 +10,8 @@ from typing import Literal
 
 import tyro
 
-from atelier import batches, cli
+from atelier import cli
+from atelier.cluster import batches
 from atelier.errors import SettingsError
 from classify.config import Fit
 

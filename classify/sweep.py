@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.progress import Step
-from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
+from atelier.sweeps.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from classify.data import CLASSES, load_cifar10
 from classify.evaluate import evaluate
 from classify.train import BEST, REPORT, STRONG, TrainConfig, train
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
         trial,
         arguments.out,
         inputs={"data": data.source},
-        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        on_trial=lambda index, total: cli.print_note(f"trial {index + 1} of {total}"),
         cluster=cluster,
     )
     return report_trials(rows, arguments.out, as_json=arguments.json)

@@ -21,10 +21,10 @@ import keras
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.precision import Choice, Precision, choose
+from atelier.nets.precision import Choice, Precision, choose
 from atelier.progress import Step
-from atelier.runs import KeepRun, RunFolder, is_finished, machine
-from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
+from atelier.training.runs import KeepRun, RunFolder, is_finished, machine
+from atelier.training.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 from classify import calibration
 from classify.config import NetworkConfig
 from classify.data import Batches, Cifar10, Split, hold_back, load_cifar10, to_float
@@ -160,7 +160,7 @@ def train(
     Args:
         config: the settings.
         data: CIFAR-10, if it is at hand already; else it is loaded from `config.data`.
-        devices: what to train on; see `atelier.strategy.opened`.
+        devices: what to train on; see `atelier.training.strategy.opened`.
         verbose: as Keras' `fit` takes it.
         on_step: called with each epoch, as `KeepRun` does.
 
@@ -318,7 +318,7 @@ def main(argv: Sequence[str]) -> int:
         network = train(cli.settings(TrainConfig, arguments), devices=devices, verbose=2)
     if network is not None:
         accuracy = f"accuracy {network.card['accuracy']:.2%}"
-        cli.say(f"trained: {arguments.out / 'model.keras'}, {accuracy}")
+        cli.print_note(f"trained: {arguments.out / 'model.keras'}, {accuracy}")
     return cli.DONE
 
 

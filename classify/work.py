@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from atelier import cli, jobs
-from atelier.animations import first_only
+from atelier import cli
+from atelier.cli import jobs
+from atelier.cli.inputs import Input, find_inputs, output_paths
+from atelier.cli.jobs import Finished, Job, Outcome, Work
 from atelier.errors import ImageError
 from atelier.files import atomic_path
-from atelier.images import fit_size, load_image, load_picture, resize, sample, save_image
-from atelier.inputs import Input, find_inputs, output_paths
-from atelier.jobs import Finished, Job, Outcome, Work
+from atelier.media.animations import first_only
+from atelier.media.images import fit_size, load_image, load_picture, resize, sample, save_image
+from atelier.media.sheets import contact_sheet
 from atelier.progress import OnStep
-from atelier.sheets import contact_sheet
 from classify.gradcam import grad_cam, overlay
 from classify.networks import Network, load
 from classify.predict import (
@@ -64,7 +65,7 @@ class Picture:
 
 
 class Classifier:
-    """Classifies pictures in batches, and writes the overlays: an `atelier.jobs.Work`.
+    """Classifies pictures in batches, and writes the overlays: an `atelier.cli.jobs.Work`.
 
     Args:
         network: by which.
@@ -156,7 +157,7 @@ def run(inputs: Sequence[Input], arguments: RunArguments) -> int:
         arguments: the command's.
 
     Returns:
-        The exit code, see `atelier.jobs.run`.
+        The exit code, see `atelier.cli.jobs.run`.
 
     Raises:
         AtelierError: the network cannot be read, or the sheet or the table not be written.
@@ -185,7 +186,7 @@ def run(inputs: Sequence[Input], arguments: RunArguments) -> int:
                 shown.append((thumbnail, outcome.more["caption"]))
         if shown:
             contact_sheet(*zip(*shown, strict=True), sheet, side=240)
-            cli.say(str(sheet))
+            cli.print_note(str(sheet))
 
     return jobs.run(
         plan(inputs, arguments),
@@ -241,7 +242,7 @@ def write_table(path: Path, records: Iterable[Mapping], arguments: RunArguments)
         for record in records:
             cells = [cell for pair in record["probabilities"].items() for cell in pair]
             writer.writerow([record["input"], record["label"], record["energy"], *cells])
-    cli.say(str(path))
+    cli.print_note(str(path))
 
 
 def to_record(
@@ -272,7 +273,7 @@ def tell(outcome: Outcome, arguments: RunArguments) -> None:
     if arguments.json:
         cli.print_json(outcome.record)
     else:
-        cli.say(outcome.line)
+        cli.print_note(outcome.line)
 
 
 def execute(arguments: RunArguments) -> int:

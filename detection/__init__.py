@@ -4,7 +4,7 @@ The report it reproduces: "Faster RCNN: RPN, anchor, sliding windows", notes in 
 author or date; see docs/sources.md#3-detection.
 """
 
-from atelier.lazy import attach
+from atelier.imports.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -11,7 +11,7 @@ import tyro
 
 from atelier import cli
 from atelier.files import refuse_existing
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from detection.predict import WEIGHTS, Detector
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     refuse_existing(arguments.out / f"{arguments.name}.npz", arguments.overwrite)
     card = {**detector.card, "data_licence": arguments.data_licence}
     file = save_embedded(detector.model, arguments.name, card, arguments.out)
-    cli.say(f"{file}: {file.stat().st_size:,} bytes")
+    cli.print_note(f"{file}: {file.stat().st_size:,} bytes")
     return cli.DONE
 
 

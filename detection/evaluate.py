@@ -10,7 +10,7 @@ from pathlib import Path
 
 from atelier import cli
 from atelier.files import refuse_existing, write_json, write_text
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from atelier.progress import Step
 from detection import predict
 from detection.annotations import Dataset, plain
@@ -101,8 +101,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         cli.print_json(record)
     for line in text.splitlines():
-        cli.say(line)
-    cli.say(f"{len(dataset)} pictures, {record['seconds_a_picture']} s each")
+        cli.print_note(line)
+    cli.print_note(f"{len(dataset)} pictures, {record['seconds_a_picture']} s each")
     return cli.DONE
 
 

@@ -18,11 +18,11 @@ import tyro
 from PIL import Image, ImageDraw, ImageFont
 
 from atelier import cli
+from atelier.cli.failures import for_each
+from atelier.cli.inputs import Input, find_inputs, output_paths
 from atelier.errors import ImageError, SettingsError
-from atelier.failures import for_each
 from atelier.files import refuse_existing
-from atelier.images import fit_size, load_image, resize, sample, save_image
-from atelier.inputs import Input, find_inputs, output_paths
+from atelier.media.images import fit_size, load_image, resize, sample, save_image
 from detection.network.anchors import base_anchors
 from detection.receptive import ReceptiveField, receptive_field, receptive_fields
 
@@ -276,10 +276,10 @@ def main(argv: Sequence[str]) -> int:
             for each in fields.values():
                 cli.print_json(_record(item, arguments.network, each))
         else:
-            cli.say(f"{item.name}, {arguments.network}:")
+            cli.print_note(f"{item.name}, {arguments.network}:")
             print(table(fields), flush=True)
         save_image(path, shown.image, overwrite=arguments.overwrite)
-        cli.say(str(path))
+        cli.print_note(str(path))
 
     pairs = zip(inputs, paths, strict=True)
     todo = ((item.name, lambda i=item, p=path: work(i, p)) for item, path in pairs)

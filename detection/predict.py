@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError, WeightsError
-from atelier.images import ImageSource, load_image
-from atelier.runs import load_run
-from atelier.weights import card as read_card
-from atelier.weights import load_embedded
+from atelier.media.images import ImageSource, load_image
+from atelier.nets.weights import card as read_card
+from atelier.nets.weights import load_embedded
+from atelier.training.runs import load_run
 from detection.annotations import Dataset, plain
 from detection.config import DetectConfig
 from detection.detections import Detections
@@ -89,8 +89,8 @@ def detect(
     """Finds objects on a picture.
 
     Args:
-        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on; or a list
-            of such, which are searched one after the other and give a list.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, an array and so on; or a
+            list of such, which are searched one after the other and give a list.
         config: the detector, and which of its detections are kept.
 
     Raises:

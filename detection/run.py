@@ -9,9 +9,10 @@ from pathlib import Path
 
 import tyro
 
-from atelier import batches, cli
+from atelier import cli
+from atelier.cli.jobs import STDOUT
+from atelier.cluster import batches
 from atelier.errors import SettingsError
-from atelier.jobs import STDOUT
 from detection.config import DetectConfig
 
 

@@ -139,7 +139,7 @@ def common_classes(
             f"{dataset.name}: {model} finds {_named(classes)}, and none of "
             f"{_named(dataset.classes)}{hint}"
         )
-    cli.say(
+    cli.print_note(
         f"measured: {_named(kept)}; left out, as {model} does not find them: "
         f"{len(left_out)} classes ({_named(left_out)})"
     )
@@ -154,6 +154,6 @@ def report_faults(dataset: Dataset) -> None:
     """Says on standard error what was mended in a data set's annotations, a line a kind, and what
     was left out, a line a fault."""
     for note in dataset.notes:
-        cli.say(f"note: {note}")
+        cli.print_note(f"note: {note}")
     for fault in dataset.faults:
-        cli.say(f"left out: {fault}")
+        cli.print_note(f"left out: {fault}")

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from atelier import cli
+from atelier.cluster.tuning import Cluster
 from atelier.errors import SettingsError
-from atelier.images import load_image
+from atelier.media.images import load_image
 from atelier.progress import Step
-from atelier.search import parse_grid
-from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
-from atelier.tuning import Cluster
+from atelier.sweeps.search import parse_grid
+from atelier.sweeps.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from detection.draw import draw
 from detection.train import TrainConfig, read_data, train
 
@@ -53,11 +53,11 @@ def sweep(
 
     Args:
         base: settings that the grid varies.
-        grid: FIELD=VALUE,VALUE… each; see `atelier.search.parse_grid`. Or for each trial the
-            fields that differ from `base`, such as `atelier.search.draw_settings` gives.
+        grid: FIELD=VALUE,VALUE… each; see `atelier.sweeps.search.parse_grid`. Or for each trial the
+            fields that differ from `base`, such as `atelier.sweeps.search.draw_settings` gives.
         out: the folder for trials.csv, `runs/`, a picture a trial and contact_sheet.png.
         verbose: as Keras' `fit` takes it.
-        cluster: see `atelier.sweep.run_sweep`.
+        cluster: see `atelier.sweeps.sweep.run_sweep`.
 
     Returns:
         The rows of trials.csv, values as text: ap, ap50 and seconds of each trial.
@@ -90,9 +90,14 @@ def sweep(
     if base.images is not None:
         inputs["images"] = str(base.images)
     return run_sweep(
-        base, changes, trial, out, inputs=inputs,
-        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"), cluster=cluster,
-    )  # fmt: skip
+        base,
+        changes,
+        trial,
+        out,
+        inputs=inputs,
+        on_trial=lambda index, total: cli.print_note(f"trial {index + 1} of {total}"),
+        cluster=cluster,
+    )
 
 
 @cli.command

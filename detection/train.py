@@ -15,8 +15,8 @@ import numpy as np
 from atelier import cli
 from atelier.errors import SettingsError
 from atelier.progress import Step
-from atelier.runs import KeepRun, RunFolder, is_finished, machine
-from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
+from atelier.training.runs import KeepRun, RunFolder, is_finished, machine
+from atelier.training.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 from detection.annotations import Dataset, join, read_backgrounds
 from detection.config import DetectConfig
 from detection.measures.metrics import evaluate
@@ -179,7 +179,7 @@ def train(
     Args:
         config: the settings.
         datasets: what `read_data` gave, where it was called before.
-        devices: what to train on; see `atelier.strategy.opened`.
+        devices: what to train on; see `atelier.training.strategy.opened`.
         verbose: as Keras' `fit` takes it.
         on_step: called with each epoch, as `KeepRun` does.
 
@@ -360,7 +360,7 @@ def _train(config: TrainConfig, devices: Devices) -> int:
         for name in ("AP", "AP50")
         if scores[name.lower()] is not None  # Where nothing is on the pictures held back.
     ]
-    cli.say(", ".join([f"trained: {config.out / 'model.keras'}", *measured]))
+    cli.print_note(", ".join([f"trained: {config.out / 'model.keras'}", *measured]))
     return cli.DONE
 
 

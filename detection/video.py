@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from atelier.movies import change_movie, from_rgb, to_rgb
+from atelier.media.movies import change_movie, from_rgb, to_rgb
 from atelier.progress import OnStep
 from detection import predict
 from detection.config import DetectConfig
@@ -56,8 +56,8 @@ def detect_video(
     """Draws what is found on each frame of a video into an H.264 file, whole or not at all.
 
     Times of frames, sound, tags of colours, pixel aspect and rotation stay as they are, as
-    `atelier.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones the
-    last row or column is left out.
+    `atelier.media.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones
+    the last row or column is left out.
 
     Args:
         source: a file that FFmpeg reads.

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from atelier import cli, jobs
-from atelier.animations import first_only
+from atelier import cli
+from atelier.cli import jobs
+from atelier.cli.inputs import Input, find_inputs, output_paths
+from atelier.cli.jobs import STDOUT, Finished, Outcome, Work
 from atelier.errors import OutputError, SettingsError
-from atelier.images import READABLE, load_picture, sample, save_image, write_png
-from atelier.inputs import Input, find_inputs, output_paths
-from atelier.jobs import STDOUT, Finished, Outcome, Work
-from atelier.movies import VIDEOS, movie_suffix
+from atelier.media.animations import first_only
+from atelier.media.images import READABLE, load_picture, sample, save_image, write_png
+from atelier.media.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from detection import predict
 from detection.annotations import plain
@@ -253,7 +254,7 @@ def write_tables(finished: Finished, classes: Sequence[str], arguments: RunArgum
         names = [page.relative_to(top).with_suffix("").as_posix() for page in pages]
         write_voc_list(arguments.voc, names)
     for path in filter(None, (arguments.csv, arguments.coco)):
-        cli.say(str(path))
+        cli.print_note(str(path))
 
 
 def execute(arguments: RunArguments) -> int:

@@ -11,12 +11,12 @@ import classify
 import detection
 import nst
 import superres
-from atelier.images import fit_size, load_image, resize, sample, save_image
-from atelier.sheets import contact_sheet
+from atelier.media.images import fit_size, load_image, resize, sample, save_image
+from atelier.media.sheets import contact_sheet
 from cartoon.drawing.backdrop import cover
 from classify.work import caption
 from detection.draw import draw
-from gallery.scenes import SCENES, Scene, SceneConfig
+from gallery.demo.scenes import SCENES, Scene, SceneConfig
 from nst.styles import names, open_style
 from superres.compare import comparison
 from superres.work import halved

@@ -23,14 +23,14 @@ from docs.commands import Command, commands  # noqa: E402
 
 TASKS = ("nst", "cartoon", "detection", "superres", "classify")
 IMAGES = ("load_image", "load_picture", "save_image")
-"""The functions of `atelier.images` that documents use."""
+"""The functions of `atelier.media.images` that documents use."""
 
 
 def public_names(package: str) -> dict[str, str]:
     """A package's public names, and the modules that define them, from its `__init__`.
 
     Args:
-        package: one that exports by `atelier.lazy.attach`.
+        package: one that exports by `atelier.imports.lazy.attach`.
     """
     tree = ast.parse((ROOT / package / "__init__.py").read_text("utf-8"))
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
@@ -111,8 +111,8 @@ def default(source: str | None) -> str:
 def pages() -> dict[str, str]:
     """The pages of the reference, by their place in the site."""
     made = {f"reference/{task}.md": functions_page(task, public_names(task)) for task in TASKS}
-    images = dict.fromkeys(IMAGES, "atelier.images")
-    made["reference/images.md"] = functions_page("atelier.images", images)
+    images = dict.fromkeys(IMAGES, "atelier.media.images")
+    made["reference/images.md"] = functions_page("atelier.media.images", images)
     by_package: dict[str, list[Command]] = {}
     for command in commands():
         by_package.setdefault(command.module.split(".")[0], []).append(command)

@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from detection import DetectConfig
-from gallery.tabs.detection import EXAMPLES
+from gallery.web.tabs.detection import EXAMPLES
 
 HERE = Path(__file__).parent / "images"
 

@@ -4,7 +4,7 @@ The report it reproduces: Moskalenko and Kanukov, "A neural network that stylise
 Russian), HSE University, 2021; see docs/sources.md#1-style-transfer.
 """
 
-from atelier.lazy import attach
+from atelier.imports.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

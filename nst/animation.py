@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from atelier.files import atomic_path
-from atelier.images import fit_size, resize, save_image
-from atelier.metadata import Metadata
+from atelier.media.formats.metadata import Metadata
+from atelier.media.images import fit_size, resize, save_image
 from atelier.progress import Step
 from nst.transfer import Stylization
 

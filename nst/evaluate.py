@@ -12,12 +12,12 @@ import numpy as np
 import tyro
 
 from atelier import cli
+from atelier.cli.failures import for_each
+from atelier.cli.inputs import Input, find_inputs
 from atelier.errors import SettingsError
-from atelier.failures import for_each
-from atelier.features import load_features
-from atelier.images import ImageSource, load_image, resize
-from atelier.inputs import Input, find_inputs
-from atelier.vgg import preprocess
+from atelier.media.images import ImageSource, load_image, resize
+from atelier.nets.features import load_features
+from atelier.nets.vgg import preprocess
 from nst.config import PRESETS, StyleTransferConfig
 from nst.descent.objective import Loss, Objective
 from nst.transfer import Pictures

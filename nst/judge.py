@@ -17,9 +17,9 @@ import keras
 import tyro
 
 from atelier import cli
-from atelier import weights as stored
 from atelier.errors import SettingsError, WeightsError
-from atelier.vgg import VGG
+from atelier.nets import weights as stored
+from atelier.nets.vgg import VGG
 from nst.config import StyleTransferConfig
 from nst.distillation.teacher import load_teacher
 from nst.evaluate import evaluate
@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
         card = json.loads((arguments.run / "card.json").read_text(encoding="utf-8"))
         card["data_licence"] = arguments.licence
         card["use"] = {"size": arguments.size, "steps": config.iterations, "pairs": rows}
-        cli.say(str(stored.save_embedded(student, "vgg19_lite", card)))
+        cli.print_note(str(stored.save_embedded(student, "vgg19_lite", card)))
     return cli.DONE
 
 

@@ -24,9 +24,9 @@ import tyro
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import load_image, sample
+from atelier.media.images import load_image, sample
 from atelier.progress import Step, notify_all
-from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
+from atelier.sweeps.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from nst.config import PRESETS, REPORT_SETTINGS, StyleTransferConfig
 from nst.run import DEFAULT_STYLE
 from nst.styles import open_style
@@ -111,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
             trial,
             arguments.out,
             inputs={"content": photo, "styles": paintings},
-            on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+            on_trial=lambda index, total: cli.print_note(f"trial {index + 1} of {total}"),
             cluster=cluster,
         )
     return report_trials(rows, arguments.out, as_json=arguments.json)

@@ -29,10 +29,10 @@ from keras import ops
 
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
-from atelier.features import VGG19_LITE
-from atelier.images import find_pictures, others_below
-from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
-from atelier.vgg import VGG, UnknownLayerError
+from atelier.media.images import find_pictures, others_below
+from atelier.nets.features import VGG19_LITE
+from atelier.nets.vgg import VGG, UnknownLayerError
+from atelier.training.runs import KeepRun, RunFolder, is_finished, load_run, machine
 from nst.descent import losses
 from nst.distillation import data
 from nst.distillation.teacher import TAPS, load_teacher
@@ -89,7 +89,7 @@ class Distiller(keras.Model):
         student: the network to train.
         teacher: an object with `features(names)`, such as a `VGG`.
 
-    `fit` takes batches (N, H, W, 3) of `atelier.vgg.preprocess`. Metrics: for each tap, the
+    `fit` takes batches (N, H, W, 3) of `atelier.nets.vgg.preprocess`. Metrics: for each tap, the
     relative squared error of inner products of centred features.
     """
 
@@ -335,10 +335,10 @@ def distill(
 @cli.command
 def main(argv: Sequence[str]) -> int:
     config = cli.parse(DistillConfig, argv, prog="python -m nst.train")
-    cli.say_all(others_below(config.data))
+    cli.print_notes(others_below(config.data))
     with contextlib.redirect_stdout(sys.stderr):  # Where Keras prints its progress.
-        distill(config, verbose=2, on_unread=cli.say)
-    cli.say(f"trained: {config.out / 'model.keras'}")
+        distill(config, verbose=2, on_unread=cli.print_note)
+    cli.print_note(f"trained: {config.out / 'model.keras'}")
     return cli.DONE
 
 

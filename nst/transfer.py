@@ -14,12 +14,12 @@ import keras
 import numpy as np
 
 from atelier.errors import ImageError, SettingsError
-from atelier.features import load_features
-from atelier.images import ImageSource, fit_size, load_image, load_picture, resize
-from atelier.metadata import NOTHING, Metadata
-from atelier.precision import Choice, choose
+from atelier.media.formats.metadata import NOTHING, Metadata
+from atelier.media.images import ImageSource, fit_size, load_image, load_picture, resize
+from atelier.nets.features import load_features
+from atelier.nets.precision import Choice, choose
+from atelier.nets.vgg import UnknownLayerError, deprocess, preprocess
 from atelier.progress import OnStep, Step
-from atelier.vgg import UnknownLayerError, deprocess, preprocess
 from nst import color
 from nst.config import StyleTransferConfig
 from nst.descent.objective import Loss, Objective
@@ -49,7 +49,7 @@ class Stylization:
     precision_reason: str = "as asked"
     """Why: as asked, by the times that were measured, or as the network given has it."""
     metadata: Metadata = NOTHING
-    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
+    """What the picture's file says beside its pixels, for `atelier.media.images.save_image`."""
 
 
 def stylize(

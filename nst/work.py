@@ -10,8 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from atelier import cli, jobs
-from atelier.animations import (
+from atelier import cli
+from atelier.cli import jobs
+from atelier.cli.inputs import Input, find_inputs, output_paths
+from atelier.cli.jobs import Job, Outcome, Work
+from atelier.cli.records import identify
+from atelier.errors import SettingsError
+from atelier.files import write_table
+from atelier.media.animations import (
     change_animation,
     channels_of,
     first_only,
@@ -20,13 +26,8 @@ from atelier.animations import (
     takes_all,
     with_channels,
 )
-from atelier.errors import SettingsError
-from atelier.files import write_table
-from atelier.images import Picture, load_picture, sample, save_image
-from atelier.inputs import Input, find_inputs, output_paths
-from atelier.jobs import Job, Outcome, Work
+from atelier.media.images import Picture, load_picture, sample, save_image
 from atelier.progress import OnStep, Step, notify_all
-from atelier.records import identify
 from nst import styles
 from nst.animation import Frames, Snapshots, plot_history
 from nst.config import StyleTransferConfig
@@ -180,7 +181,7 @@ def execute(arguments: RunArguments) -> int:
         styles.open_style(painting)  # A bad painting fails all photos: better at once.
         if painting not in styles.names():
             notes = load_picture(painting).metadata.stripped().notes
-            cli.say_all(f"{painting}: {note}" for note in notes)
+            cli.print_notes(f"{painting}: {note}" for note in notes)
     inputs = find_inputs([photo], outs=[arguments.out])
 
     def worker() -> Work:

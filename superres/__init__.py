@@ -4,7 +4,7 @@ The report it reproduces: Kim and Lee, "Quantized CNN-based Super-Resolution Met
 Image Reconstruction" (in Korean), 2020; see docs/sources.md#4-super-resolution.
 """
 
-from atelier.lazy import attach
+from atelier.imports.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from atelier.animations import change_animation, open_animation
-from atelier.images import ImageSource, Picture
+from atelier.media.animations import change_animation, open_animation
+from atelier.media.images import ImageSource, Picture
 from atelier.progress import OnStep
 from superres.compression import read_header
 from superres.networks import Network

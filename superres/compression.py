@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from atelier.image_files import open_image
-from atelier.images import ImageSource, Picture
+from atelier.media.images import ImageSource, Picture
+from atelier.media.opening import open_image
 from superres.color import luma
 
 CLEAN_QUALITY = 91

@@ -14,7 +14,7 @@ import tyro
 
 from atelier import cli
 from atelier.files import refuse_existing
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from superres.network.layers import Conv2D, DepthwiseConv2D
 from superres.networks import WEIGHTS, Network
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.data_licence:
         network.card["data_licence"] = arguments.data_licence
     embed(network, arguments.name, arguments.out)
-    cli.say(f"{target}: {target.stat().st_size:,} bytes")
+    cli.print_note(f"{target}: {target.stat().st_size:,} bytes")
     return cli.DONE
 
 

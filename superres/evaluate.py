@@ -17,7 +17,7 @@ import numpy as np
 from atelier import cli
 from atelier.errors import ImageError, SettingsError
 from atelier.files import refuse_existing, write_table
-from atelier.images import find_pictures, others_below
+from atelier.media.images import find_pictures, others_below
 from superres.metrics import psnr, ssim
 from superres.networks import WEIGHTS, Network, apply, load_stored
 from superres.resample import bicubic
@@ -196,7 +196,7 @@ def main(argv: Sequence[str]) -> int:
             raise SettingsError(f"two networks are called {folder.name}; rename one's folder")
         networks[folder.name] = network
     folders = find_sets(arguments.data, arguments.sets)
-    cli.say_all(others_below(folders.values()))
+    cli.print_notes(others_below(folders.values()))
     lines, unreadable = [], {}
     for quality in (None, *arguments.qualities):
         sets = {
@@ -206,7 +206,7 @@ def main(argv: Sequence[str]) -> int:
             for name, folder in folders.items()
         }
         title = "clean" if quality is None else f"jpeg {quality}"
-        cli.say(f"{title}: {', '.join(f'{len(pairs)} of {n}' for n, pairs in sets.items())}")
+        cli.print_note(f"{title}: {', '.join(f'{len(pairs)} of {n}' for n, pairs in sets.items())}")
         scores = compare(methods(networks, arguments.scale), sets)
         table = [{"input": title, **row} for row in rows(networks, scores)]
         lines += table
@@ -217,7 +217,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.out is not None:
         write_table(arguments.out, lines)
     for message in unreadable:
-        cli.report(message)
+        cli.print_error(message)
     return cli.SOME_FAILED if unreadable else cli.DONE
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
-from atelier.movies import is_full_range, is_rgb
+from atelier.media.movies import is_full_range, is_rgb
 from superres.tiles import TiledNetwork
 
 _BORDER = 4

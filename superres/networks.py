@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import WeightsError
-from atelier.runs import load_run
-from atelier.weights import card as read_card
-from atelier.weights import load_embedded
+from atelier.nets.weights import card as read_card
+from atelier.nets.weights import load_embedded
+from atelier.training.runs import load_run
 from superres.color import RANGE
 from superres.config import NetworkConfig
 from superres.fixed_point.rounding import FixedPoint

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from atelier import batches, cli
+from atelier import cli
+from atelier.cluster import batches
 from superres.config import UpscaleConfig
 
 

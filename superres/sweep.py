@@ -18,9 +18,9 @@ import numpy as np
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.images import find_pictures
+from atelier.media.images import find_pictures
 from atelier.progress import Step
-from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
+from atelier.sweeps.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 from superres.config import NetworkConfig
 from superres.networks import Network, apply
 from superres.train import BEST, REPORT, TrainConfig, train
@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError("--reconstruction tries all of its 16 networks; leave out --samples")
     base = cli.settings(TrainConfig, arguments)
     if arguments.reconstruction:  # Of the report's network, whichever the preset's is.
-        base = dataclasses.replace(base, **cli.shallow_dict(NetworkConfig(scale=base.scale)))
+        base = dataclasses.replace(base, **cli.field_values(NetworkConfig(scale=base.scale)))
     changes = list(RECONSTRUCTION) if arguments.reconstruction else arguments.settings_to_try(base)
     measured = {folder.name: "max" for folder in reversed(base.validation)} | {"loss": "min"}
 
@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
         trial,
         arguments.out,
         inputs={"data": arguments.data, "validation": arguments.validation},
-        on_trial=lambda index, total: cli.say(f"trial {index + 1} of {total}"),
+        on_trial=lambda index, total: cli.print_note(f"trial {index + 1} of {total}"),
         cluster=arguments.where(measured),
     )
     return report_trials(rows, arguments.out, as_json=arguments.json)

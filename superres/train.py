@@ -28,10 +28,10 @@ from keras import ops
 
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
-from atelier.images import find_pictures, others_below
+from atelier.media.images import find_pictures, others_below
 from atelier.progress import Step
-from atelier.runs import KeepRun, RunFolder, is_finished, machine
-from atelier.strategy import ONE, DeviceArguments, Devices, opened
+from atelier.training.runs import KeepRun, RunFolder, is_finished, machine
+from atelier.training.strategy import ONE, DeviceArguments, Devices, opened
 from superres.config import NetworkConfig
 from superres.fixed_point.calibration import calibrate
 from superres.metrics import psnr
@@ -176,7 +176,7 @@ def train(
 
     Args:
         config: the settings.
-        devices: what to train on; see `atelier.strategy.opened`.
+        devices: what to train on; see `atelier.training.strategy.opened`.
         verbose: as Keras' `fit` takes it.
         on_step: called with each epoch, as `KeepRun` does.
 
@@ -405,14 +405,14 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(TrainArguments, argv, prog="python -m superres.train", presets=PRESETS)
     if not arguments.data:
         raise SettingsError("give the folders of pictures to train on: --data FOLDER…")
-    cli.say_all(others_below([*arguments.data, *arguments.validation]))
+    cli.print_notes(others_below([*arguments.data, *arguments.validation]))
     with (
         opened(arguments) as devices,
         contextlib.redirect_stdout(sys.stderr),  # Where Keras prints its progress.
     ):
         train(cli.settings(TrainConfig, arguments), devices=devices, verbose=2)
     if devices.chief:
-        cli.say(f"trained: {arguments.out / 'model.keras'}")
+        cli.print_note(f"trained: {arguments.out / 'model.keras'}")
     return cli.DONE
 
 

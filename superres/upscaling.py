@@ -9,8 +9,8 @@ import time
 import numpy as np
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import MAX_PIXELS, ImageSource, load_picture, name_of, read_source
-from atelier.metadata import NOTHING, Metadata
+from atelier.media.formats.metadata import NOTHING, Metadata
+from atelier.media.images import MAX_PIXELS, ImageSource, load_picture, name_of, read_source
 from atelier.progress import OnStep, Step
 from superres.compression import VISIBLE_GRID, grid_strength, read_header
 from superres.config import TILE, Model, Scale, UpscaleConfig
@@ -38,7 +38,7 @@ class Upscaled:
     seconds: float
     """From reading the picture to the end."""
     metadata: Metadata = NOTHING
-    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
+    """What the picture's file says beside its pixels, for `atelier.media.images.save_image`."""
 
 
 def upscale(
@@ -53,7 +53,7 @@ def upscale(
     """Enlarges a picture, its luma by a network, its colours bicubically.
 
     Args:
-        image: what `atelier.images.load_image` takes: a path, bytes, a uint8 array and so on.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, a uint8 array and so on.
         scale: how many times wider and higher: 2, 3 or 4.
         model: the embedded weights, or auto to choose them by the picture's file and pixels.
         tile: the side of the squares that are worked on at once, pixels of the input.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 
-from atelier.movies import MAX_FRAME_PIXELS, change_movie
+from atelier.media.movies import MAX_FRAME_PIXELS, change_movie
 from atelier.progress import OnStep
 from superres.frames import FrameEnlarger
 from superres.networks import Network
@@ -55,8 +55,8 @@ def upscale_video(
     """Enlarges a video into an H.264 file, whole or not at all.
 
     Times of frames, sound, colours, pixel aspect and rotation stay as they are, as
-    `atelier.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones the
-    last row or column is left out.
+    `atelier.media.movies.change_movie` says. Frames become 8-bit 4:2:0 with even sides: of odd ones
+    the last row or column is left out.
 
     Args:
         source: a file that FFmpeg reads.

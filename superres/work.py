@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from atelier import cli, jobs
-from atelier.animations import first_only, result_suffix, takes_all
+from atelier import cli
+from atelier.cli import jobs
+from atelier.cli.inputs import Input, find_inputs, output_paths
+from atelier.cli.jobs import Job, Outcome, Work
 from atelier.errors import SettingsError
-from atelier.images import READABLE, load_image, resize, sample, save_image
-from atelier.inputs import Input, find_inputs, output_paths
-from atelier.jobs import Job, Outcome, Work
-from atelier.movies import VIDEOS, movie_suffix
+from atelier.media.animations import first_only, result_suffix, takes_all
+from atelier.media.images import READABLE, load_image, resize, sample, save_image
+from atelier.media.movies import VIDEOS, movie_suffix
 from atelier.progress import OnStep, notify_all
 from superres.animation import upscale_animation
 from superres.compare import comparison

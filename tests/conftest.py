@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from atelier.images import load_image, resize, sample, save_image
+from atelier.media.images import load_image, resize, sample, save_image
 
 matplotlib.use("Agg")
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ImageColor
 
 from atelier.errors import SettingsError
-from atelier.images import READABLE, load_image, resize
+from atelier.media.images import READABLE, load_image, resize
 
 TRANSPARENT, PHOTO = "transparent", "photo"
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from atelier.errors import SettingsError
-from atelier.images import ImageSource, load_picture
-from atelier.metadata import NOTHING, Metadata
+from atelier.media.formats.metadata import NOTHING, Metadata
+from atelier.media.images import ImageSource, load_picture
 from cartoon.config import PRESETS, CartoonConfig
 from cartoon.drawing.fine import draw_fine
 from cartoon.drawing.report import draw_report
@@ -25,7 +25,7 @@ class Cartoon:
     seconds: float
     """That drawing took."""
     metadata: Metadata = NOTHING
-    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
+    """What the picture's file says beside its pixels, for `atelier.media.images.save_image`."""
 
 
 def cartoonize(
@@ -37,7 +37,7 @@ def cartoonize(
     """Draws a picture as a cartoon, as it is given, without a cut-out.
 
     Args:
-        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, an array and so on.
         preset: "report", pixel for pixel the report's; or "fine".
         config: settings, instead of a preset's.
 

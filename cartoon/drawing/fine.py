@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from atelier.images import fit_size, resize
+from atelier.media.images import fit_size, resize
 from cartoon.config import CartoonConfig
 from cartoon.drawing.k_histogram import k_histogram
 from cartoon.drawing.report import histogram

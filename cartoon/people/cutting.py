@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from atelier.images import ImageSource, load_image, load_picture
-from atelier.metadata import NOTHING, Metadata
+from atelier.media.formats.metadata import NOTHING, Metadata
+from atelier.media.images import ImageSource, load_image, load_picture
 from cartoon.config import CutOutConfig
 from cartoon.people import matting, person
 from cartoon.people.deeplab_mask import deeplab_mask
@@ -32,7 +32,7 @@ class CutOut:
     seconds: float
     """That it took."""
     metadata: Metadata = NOTHING
-    """What the picture's file says beside its pixels, for `atelier.images.save_image`."""
+    """What the picture's file says beside its pixels, for `atelier.media.images.save_image`."""
 
 
 def cut_out(image: ImageSource, *, config: CutOutConfig | None = None) -> CutOut:
@@ -63,7 +63,7 @@ def find_people(picture: np.ndarray, config: CutOutConfig) -> tuple[np.ndarray, 
     """How much of each pixel belongs to people, and whether there are any.
 
     Args:
-        picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.images.load_image`.
+        picture: uint8 (H, W, 3) or (H, W, 4), of `atelier.media.images.load_image`.
         config: settings.
 
     Returns:

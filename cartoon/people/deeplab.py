@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from atelier.resnet import Blocks, resnet
+from atelier.nets.resnet import Blocks, resnet
 from cartoon.people.layers import ResizeLike
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import ImageSource, load_image
+from atelier.media.images import ImageSource, load_image
 from cartoon.people.deeplab import CLASSES
 from cartoon.people.deeplab_weights import deeplabv3_resnet101
 
@@ -47,7 +47,7 @@ def deeplab_mask(
     """How much of each pixel is foreground, with edges as soft as the report's.
 
     Args:
-        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, an array and so on.
         classes: "any", as in the report, takes all but the background; or "person".
         checkpoint: a local copy of torchvision's weights; None fetches them once, 245 MB. Those
             used last stay in memory.
@@ -79,7 +79,7 @@ def report_cut_out(
     """The picture on white that the report shows, at the network's size.
 
     Args:
-        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, an array and so on.
         checkpoint, model: see `deeplab_mask`.
 
     Returns:
@@ -116,7 +116,7 @@ def class_map(model: keras.Model, image: ImageSource, short_side: int = SHORT_SI
 
     Args:
         model: of `build_deeplabv3`. It is traced once for pictures of all sizes.
-        image: what `atelier.images.load_image` takes: a path, bytes, an array and so on.
+        image: what `atelier.media.images.load_image` takes: a path, bytes, an array and so on.
         short_side: pixels to which the shorter side is resized, as by torchvision's `T.Resize`.
 
     Returns:

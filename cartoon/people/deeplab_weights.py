@@ -9,10 +9,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from atelier import weights as stored
-from atelier.checkpoints import read_checkpoint
 from atelier.errors import WeightsError
-from atelier.resnet import Slot, fill, layer_slots
+from atelier.nets import weights as stored
+from atelier.nets.checkpoints import read_checkpoint
+from atelier.nets.resnet import Slot, fill, layer_slots
 from cartoon.people.deeplab import build_deeplabv3
 
 URL = "https://download.pytorch.org/models/deeplabv3_resnet101_coco-586e9e4e.pth"

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from atelier.runs import load_run
-from atelier.weights import card as read_card
-from atelier.weights import load_embedded
+from atelier.nets.weights import card as read_card
+from atelier.nets.weights import load_embedded
+from atelier.training.runs import load_run
 from cartoon.people.model import build_person_segmenter
 
 WEIGHTS = Path(__file__).parents[1] / "weights"

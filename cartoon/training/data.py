@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from atelier import pairs
 from atelier.errors import DataError, ImageError
-from atelier.images import READABLE, find_pictures, fit_size, load_image, resize
-from atelier.masks import read_labels
+from atelier.media import pairs
+from atelier.media.images import READABLE, find_pictures, fit_size, load_image, resize
+from atelier.media.masks import read_labels
 from cartoon.training.teachers import Teacher
 
 LONGEST = 512
@@ -51,7 +51,7 @@ def find_pairs(
     """Finds the photos in `folder/images` with their masks in `folder/masks`, of any depth.
 
     Args:
-        folder: with the two folders, or with folders that hold such; see `atelier.pairs`.
+        folder: with the two folders, or with folders that hold such; see `atelier.media.pairs`.
         images: the photos' folder, where it is another.
         on_unread: told, in a line, of masks without a photo.
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from atelier.errors import WeightsError
-from atelier.runtimes import open_litert
+from atelier.export.runtimes import open_litert
 from cartoon.people.model import EIGHTH, QUARTER, SIXTEENTH
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from atelier.errors import WeightsError
-from atelier.runtimes import litert_function
+from atelier.export.runtimes import litert_function
 
 SELFIE = "selfie_segmentation.tflite"
 DEEPLAB = "deeplabv3_257_mv_gpu.tflite"

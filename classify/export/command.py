@@ -16,11 +16,10 @@ import numpy as np
 import tyro
 
 from atelier import cli
-from atelier.errors import SettingsError
-from atelier.extras import require
-from atelier.failures import for_each
+from atelier.cli.failures import for_each
+from atelier.errors import SettingsError, require_extras
+from atelier.export.runtimes import exported_path, open_litert, open_onnx
 from atelier.files import refuse_existing, write_json
-from atelier.runtimes import exported_path, open_litert, open_onnx
 from classify import calibration
 from classify.data import load_cifar10, to_float
 from classify.export.litert import patches, to_litert
@@ -176,7 +175,7 @@ def _report(record: dict, arguments: ExportArguments) -> None:
         )
         if record["accuracy"] is not None:
             text += f", accuracy {record['accuracy']:.2%}, Keras {record['accuracy_keras']:.2%}"
-    cli.say(text)
+    cli.print_note(text)
 
 
 @cli.command
@@ -184,7 +183,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(ExportArguments, argv, prog="python -m classify.export")
     if "onnx" in arguments.format:
         runtime = [("onnxruntime", "export")] if arguments.check else []
-        require([("onnx", "export"), *runtime])
+        require_extras([("onnx", "export"), *runtime])
     network = load(arguments.network)
     data = None if arguments.data is None else load_cifar10(arguments.data)
     images = patches(HELD_OUT) if data is None else data.test.images

@@ -27,8 +27,8 @@ import tensorflow as tf
 from scipy.special import erf, expit
 
 from atelier.errors import SettingsError
-from atelier.images import load_image, sample
-from atelier.runtimes import write_litert
+from atelier.export.runtimes import write_litert
+from atelier.media.images import load_image, sample
 from classify.data import SIDE, to_float
 from classify.export.folding import deployable, walker
 from classify.networks import Network

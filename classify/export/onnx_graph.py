@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 
-from atelier.onnx_graph import OnnxGraph
+from atelier.export.onnx_graph import OnnxGraph
 from classify.data import CLASSES, SIDE
 from classify.export.folding import deployable, walker
 from classify.networks import Network

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from atelier.errors import DataError
-from atelier.pairs import is_picture
+from atelier.media.pairs import is_picture
 from detection.annotations.collector import Collector, Found
 from detection.annotations.dataset import Dataset, join
 from detection.annotations.fields import Id, flag, identity, mapping, real, text

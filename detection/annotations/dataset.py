@@ -19,7 +19,7 @@ class Annotated:
     name: str
     """The picture's file name, as the annotations give it."""
     image: Path | bytes | np.ndarray
-    """What `atelier.images.load_image` takes: a path, an encoded file, or uint8 (H, W, 3)."""
+    """What `atelier.media.images.load_image` takes: a path, an encoded file, or uint8 (H, W, 3)."""
     size: tuple[int, int]
     """Height and width in pixels, EXIF orientation applied."""
     boxes: np.ndarray

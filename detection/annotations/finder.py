@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from atelier.files import files_below
-from atelier.images import READABLE
+from atelier.media.images import READABLE
 from detection.annotations.places import inside
 from detection.annotations.text import FaultError, plain
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from atelier import pairs
 from atelier.errors import AtelierError, DataError
-from atelier.masks import Labels, read_labels
+from atelier.media import pairs
+from atelier.media.masks import Labels, read_labels
 from detection.annotations.collector import Collector, Found
 from detection.annotations.dataset import Dataset
 from detection.annotations.layouts import choose_split
@@ -60,11 +60,12 @@ def read_masks(
     strict: bool = False,
     groups: Collection[str] = (),
 ) -> Dataset:
-    """Reads a folder with `images/` and `masks/`, names alike; see `atelier.pairs.find_pairs`.
+    """Reads a folder with `images/` and `masks/`, names alike; see
+    `atelier.media.pairs.find_pairs`.
 
-    What the values of a mask mean is found out by `atelier.masks.read_labels`. Where they number
-    objects, 1, 2, 3 …, each number is one object; else what hangs together is one. Two people arm
-    in arm would then share a box: photos with such are named in `groups`.
+    What the values of a mask mean is found out by `atelier.media.masks.read_labels`. Where they
+    number objects, 1, 2, 3 …, each number is one object; else what hangs together is one. Two
+    people arm in arm would then share a box: photos with such are named in `groups`.
 
     Args:
         folder: with the two folders, or with folders that hold such.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from atelier.images import MAX_PIXELS
+from atelier.media.images import MAX_PIXELS
 from detection.annotations.fields import real
 from detection.annotations.text import FaultError, plain
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path, PureWindowsPath
 
 from atelier import files
-from atelier.image_files import open_image, orientation
-from atelier.images import MAX_PIXELS
+from atelier.media.images import MAX_PIXELS
+from atelier.media.opening import open_image, orientation
 from detection.annotations.sizes import Frame
 from detection.annotations.text import FaultError, plain
 

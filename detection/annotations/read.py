@@ -11,7 +11,7 @@ from typing import Literal
 
 from atelier.errors import DataError
 from atelier.files import files_below
-from atelier.pairs import is_picture
+from atelier.media.pairs import is_picture
 from detection.annotations import coco, layouts, masks, voc
 from detection.annotations.collector import Collector
 from detection.annotations.dataset import Dataset, join

@@ -38,7 +38,7 @@ class Frame:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """Height and width as `atelier.images.load_image` gives them."""
+        """Height and width as `atelier.media.images.load_image` gives them."""
         return self.stored[::-1] if self.turn >= SIDEWAYS else self.stored
 
     def size(self, reading: Reading) -> tuple[int, int]:

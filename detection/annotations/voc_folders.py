@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from atelier.images import READABLE
+from atelier.media.images import READABLE
 from detection.annotations.finder import readings
 from detection.annotations.layouts import SPLITS, choose_split, named
 from detection.annotations.places import inside, read_bounded

@@ -35,12 +35,11 @@ import tyro
 from scipy.optimize import linear_sum_assignment
 
 from atelier import cli
-from atelier.errors import OutputError, SettingsError
-from atelier.extras import require
-from atelier.failures import for_each
+from atelier.cli.failures import for_each
+from atelier.errors import OutputError, SettingsError, require_extras
+from atelier.export.runtimes import exported_path, open_litert, open_onnx
 from atelier.files import refuse_existing, write_json
-from atelier.images import load_image, sample
-from atelier.runtimes import exported_path, open_litert, open_onnx
+from atelier.media.images import load_image, sample
 from detection import predict
 from detection.annotations import Dataset
 from detection.config import DetectConfig
@@ -331,7 +330,7 @@ def _report(record: dict, arguments: ExportArguments) -> None:
         )
     if "ap" in record:
         text += f", AP {record['ap']:.3f}, Keras {record['ap_keras']:.3f}"
-    cli.say(text)
+    cli.print_note(text)
 
 
 @cli.command
@@ -339,7 +338,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(ExportArguments, argv, prog="python -m detection.export")
     if "onnx" in arguments.format:
         runtime = [("onnxruntime", "export")] if arguments.check or arguments.data else []
-        require([("onnx", "export"), *runtime])
+        require_extras([("onnx", "export"), *runtime])
     detector = predict.load_detector(DetectConfig(arguments.network, arguments.weights))
     architecture = detector.model.architecture
     size = arguments.size or default_size(architecture)

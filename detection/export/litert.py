@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.runtimes import write_litert
+from atelier.export.runtimes import write_litert
 from detection.export.fixed import Fixed, Size
 from detection.network import boxes as box_ops
 from detection.network.faster_rcnn import SMALLEST, FasterRCNN

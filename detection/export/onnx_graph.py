@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from atelier.onnx_graph import OnnxGraph
-from atelier.vgg import PaddedConv2D
+from atelier.export.onnx_graph import OnnxGraph
+from atelier.nets.vgg import PaddedConv2D
 from detection.export.fixed import Fixed, Size
 from detection.network.boxes import MAX_LOG_SCALE
 from detection.network.faster_rcnn import SMALLEST, FasterRCNN

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from atelier.features import VGG19_LITE, vgg19_lite
-from atelier.vgg import VGG
+from atelier.nets.features import VGG19_LITE, vgg19_lite
+from atelier.nets.vgg import VGG
 from detection.network.architectures import Backbone
 
 LITE_CHANNELS = 64

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import keras
 import tensorflow as tf
 
-from atelier import strategy
+from atelier.training import strategy
 from detection.network import boxes as box_ops
 from detection.network.anchors import base_anchors, original_base_anchors, pyramid_anchors
 from detection.network.architectures import Architecture

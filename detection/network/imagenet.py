@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from atelier.errors import WeightsError
-from atelier.weights import fetch
+from atelier.nets.weights import fetch
 from detection.network.faster_rcnn import FasterRCNN
 
 VGG16_URL = (

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from atelier.resnet import Blocks, resnet
+from atelier.nets.resnet import Blocks, resnet
 
 FROZEN = ("body_conv1", "body_bn1", "body_layer1")
 """What of ResNet is not trained, as in torchvision: it is general enough."""

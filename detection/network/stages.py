@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from atelier import strategy
+from atelier.training import strategy
 from detection.network import losses
 from detection.network.architectures import Architecture
 from detection.network.proposals import Proposals

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from atelier import weights as stored
-from atelier.checkpoints import read_checkpoint
 from atelier.errors import WeightsError
-from atelier.resnet import Slot, fill, layer_slots
+from atelier.nets import weights as stored
+from atelier.nets.checkpoints import read_checkpoint
+from atelier.nets.resnet import Slot, fill, layer_slots
 from detection.network.architectures import ARCHITECTURES
 from detection.network.faster_rcnn import FasterRCNN
 

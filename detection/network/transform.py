@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from atelier.vgg import preprocess
+from atelier.nets.vgg import preprocess
 from detection.network.architectures import Architecture
 
 _TORCH_MEAN = np.array((0.485, 0.456, 0.406), np.float32)

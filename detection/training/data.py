@@ -10,7 +10,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from detection.annotations import Annotated, Dataset
 from detection.network.architectures import Architecture
 from detection.network.transform import fitted_size, normalize, resize

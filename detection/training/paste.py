@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from atelier.errors import DataError
-from atelier.images import fit_size, load_image
-from atelier.pairs import find_pairs
+from atelier.media.images import fit_size, load_image
+from atelier.media.pairs import find_pairs
 from detection.annotations import FaultError
 from detection.annotations.masks import SMALLEST, read_mask, read_masks
 

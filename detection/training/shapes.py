@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from atelier.files import write_text
-from atelier.images import save_image
+from atelier.media.images import save_image
 from detection.annotations.write import write_voc
 from detection.detections import Detections
 

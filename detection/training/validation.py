@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from atelier.images import load_image
-from atelier.sheets import contact_sheet
+from atelier.media.images import load_image
+from atelier.media.sheets import contact_sheet
 from detection.annotations import Dataset
 from detection.draw import draw
 from detection.measures.metrics import evaluate

@@ -1,7 +1,7 @@
 """The losses of style transfer: section 2 of the report, in its order.
 
-All take feature maps (N, h, w, c) of any float dtype, as `atelier.vgg.VGG.features` gives them,
-and compute in float32. They are written with `keras.ops` and run on any backend.
+All take feature maps (N, h, w, c) of any float dtype, as `atelier.nets.vgg.VGG.features` gives
+them, and compute in float32. They are written with `keras.ops` and run on any backend.
 """
 
 from __future__ import annotations

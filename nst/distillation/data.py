@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import ImageError
-from atelier.images import fit_size, load_image, resize
-from atelier.vgg import preprocess
+from atelier.media.images import fit_size, load_image, resize
+from atelier.nets.vgg import preprocess
 
 LONGEST = 640
 """Photos are kept at this size while they wait to be cropped: 1 MB each."""
@@ -44,7 +44,7 @@ def crops(
             the same more than once.
 
     Returns:
-        float32 (batch, size, size, 3) batches, as `atelier.vgg.preprocess` gives them.
+        float32 (batch, size, size, 3) batches, as `atelier.nets.vgg.preprocess` gives them.
     """
     # Decoding costs far more than cropping: a thousand photos stay in memory, no more.
     read = functools.lru_cache(maxsize=1000)(_read_photo)

@@ -10,9 +10,9 @@ import numpy as np
 from keras import layers
 
 from atelier.errors import WeightsError
-from atelier.features import vgg19
-from atelier.vgg import VGG, UnknownLayerError
-from atelier.weights import array_shapes
+from atelier.nets.features import vgg19
+from atelier.nets.vgg import VGG, UnknownLayerError
+from atelier.nets.weights import array_shapes
 
 TAPS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
 """The report's style layers: where features are compared."""
@@ -79,8 +79,8 @@ def load_teacher(source: str) -> tuple[object, VGG]:
     """A teacher and the trunk whose weights a student may start from.
 
     Args:
-        source: "vgg19" (fetched, see `atelier.features.vgg19`), VGG19's weights as a local `.h5`
-            file, or the `.npz` of `SmallTeacher`.
+        source: "vgg19" (fetched, see `atelier.nets.features.vgg19`), VGG19's weights as a local
+            `.h5` file, or the `.npz` of `SmallTeacher`.
 
     Returns:
         The teacher, with a method `features(names)`, and its trunk.

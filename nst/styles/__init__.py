@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from atelier.errors import ImageError
-from atelier.images import ImageSource, load_image
+from atelier.media.images import ImageSource, load_image
 
 HERE = Path(__file__).parent
 

@@ -18,12 +18,11 @@ import tensorflow as tf
 import tyro
 
 from atelier import cli
-from atelier.errors import OutputError, SettingsError
-from atelier.extras import require
-from atelier.failures import for_each
+from atelier.cli.failures import for_each
+from atelier.errors import OutputError, SettingsError, require_extras
+from atelier.export.runtimes import exported_path, litert_function, open_onnx
 from atelier.files import refuse_existing
-from atelier.images import load_image, resize, sample
-from atelier.runtimes import exported_path, litert_function, open_onnx
+from atelier.media.images import load_image, resize, sample
 from superres.color import RANGE
 from superres.export.hls import SIZE, to_hls
 from superres.export.litert import to_litert
@@ -206,7 +205,7 @@ def _report(record: dict, arguments: ExportArguments) -> None:
         text += ", equal" if record["exact"] else f", {record['agreement']:.1f} dB apart"
     elif record.get("exact"):
         text += ": emulated, equal to the last bit"
-    cli.say(text)
+    cli.print_note(text)
 
 
 def _require(arguments: ExportArguments) -> None:
@@ -214,7 +213,7 @@ def _require(arguments: ExportArguments) -> None:
     needed = {"onnx": [("onnx", "export")], "hls": [("hls4ml", "hls")]}
     if arguments.check:
         needed["onnx"].append(("onnxruntime", "export"))
-    require(package for format in arguments.format for package in needed.get(format, ()))
+    require_extras(package for format in arguments.format for package in needed.get(format, ()))
     if "hls" in arguments.format and arguments.check and shutil.which("g++") is None:
         raise SettingsError("g++ is missing, which checks HLS: install it, or pass --no-check")
 

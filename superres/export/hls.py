@@ -36,7 +36,7 @@ import numpy as np
 
 from atelier.errors import OutputError, SettingsError
 from atelier.files import refuse_existing, write_json
-from atelier.images import load_image, resize, sample
+from atelier.media.images import load_image, resize, sample
 from superres.color import RANGE
 from superres.fixed_point.integer import Codes, IntegerNetwork
 from superres.fixed_point.rounding import FixedPoint

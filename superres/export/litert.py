@@ -24,8 +24,8 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.images import sample
-from atelier.runtimes import write_litert
+from atelier.export.runtimes import write_litert
+from atelier.media.images import sample
 from superres.color import RANGE
 from superres.network import topology
 from superres.network.layers import interpolation_kernel

@@ -13,7 +13,7 @@ import os
 
 import numpy as np
 
-from atelier.onnx_graph import OnnxGraph
+from atelier.export.onnx_graph import OnnxGraph
 from superres.network import topology
 from superres.network.layers import interpolation_kernel
 from superres.networks import Network

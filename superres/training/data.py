@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import load_image
+from atelier.media.images import load_image
 from superres.color import RANGE, luma
 from superres.training.degradation import Step
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from atelier import cli
-from atelier.runs import KeepRun, RunFolder
-from atelier.strategy import ONE, DeviceArguments, Devices, opened, synchronize
+from atelier.training.runs import KeepRun, RunFolder
+from atelier.training.strategy import ONE, DeviceArguments, Devices, opened, synchronize
 
 import keras  # isort: skip
 
@@ -102,7 +102,7 @@ def main(argv) -> int:
     arguments = cli.parse(Arguments, argv)
     with opened(arguments) as devices, contextlib.redirect_stdout(sys.stderr):
         model = train(arguments.out, arguments.epochs, devices, arguments.pause)
-        cli.say(f"{devices}: {sum(float(abs(w).sum()) for w in model.get_weights()):.6f}")
+        cli.print_note(f"{devices}: {sum(float(abs(w).sum()) for w in model.get_weights()):.6f}")
     return cli.DONE
 
 

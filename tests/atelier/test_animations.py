@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from atelier import animations
-from atelier.animations import (
+from atelier.errors import ImageError, OutputError, SettingsError
+from atelier.media import animations
+from atelier.media.animations import (
     animation_suffix,
     change_animation,
     first_only,
     is_animation_file,
     open_animation,
 )
-from atelier.errors import ImageError, OutputError, SettingsError
-from atelier.images import load_image
+from atelier.media.images import load_image
 
 DURATIONS = (100, 50, 30, 200)
 GREEN, RED = (30, 160, 40), (220, 40, 30)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError
-from atelier.images import load_image, load_picture
+from atelier.media.images import load_image, load_picture
 
 
 class Tensor:

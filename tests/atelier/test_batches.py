@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from atelier import batches
-from atelier.batches import ATTEMPTS, BLOCK, Worker, split
-from atelier.begun import Begun
+from atelier.cli.begun import Begun
+from atelier.cli.inputs import Input
+from atelier.cli.jobs import Job, Outcome, one_by_one
+from atelier.cli.ledger import Ledger
+from atelier.cluster import batches
+from atelier.cluster.batches import ATTEMPTS, BLOCK, Worker, split
 from atelier.errors import ImageError, SettingsError, WeightsError
-from atelier.inputs import Input
-from atelier.jobs import Job, Outcome, one_by_one
-from atelier.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -235,7 +235,7 @@ import dataclasses, functools, os, signal, sys, time
 from pathlib import Path
 
 from atelier import batches, cli, jobs
-from atelier.inputs import Input
+from atelier.cli.inputs import Input
 
 
 @dataclasses.dataclass(frozen=True)

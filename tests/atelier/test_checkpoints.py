@@ -10,9 +10,9 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from atelier import checkpoints
-from atelier.checkpoints import KNOWN, MAGIC, PROTOCOL, STORAGES, read_checkpoint
 from atelier.errors import WeightsError
+from atelier.nets import checkpoints
+from atelier.nets.checkpoints import KNOWN, MAGIC, PROTOCOL, STORAGES, read_checkpoint
 
 FORMS = ("zip", "stream")
 

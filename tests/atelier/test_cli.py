@@ -24,7 +24,7 @@ from atelier.errors import (
     TrainingError,
     WeightsError,
 )
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from atelier.progress import Step
 
 
@@ -160,12 +160,12 @@ def test_in_a_process_of_its_own(tmp_path):
     program.write_text(
         "import os, signal, sys\n"
         "from atelier import cli\n"
-        "from atelier.inputs import find_inputs\n"
-        "from atelier.images import load_image\n"
+        "from atelier.cli.inputs import find_inputs\n"
+        "from atelier.media.images import load_image\n"
         "@cli.command\n"
         "def main(argv):\n"
         "    (item,) = find_inputs(['-'])\n"
-        "    cli.say(str(load_image(item.source).shape))\n"
+        "    cli.print_note(str(load_image(item.source).shape))\n"
         # Whatever started the tests may have had Ctrl-C ignored.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -329,8 +329,8 @@ def test_json_is_a_line_on_standard_output(capsys):
 
 
 def test_say_and_report_use_standard_error(capsys):
-    cli.say("done")
-    cli.report("two\nlines")
+    cli.print_note("done")
+    cli.print_error("two\nlines")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "done\nerror: two lines\n")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from atelier import cicp, colour
-from atelier.animations import open_animation
-from atelier.cicp import coding, convert, to_bt709
-from atelier.images import load_image, load_picture
+from atelier.media.animations import open_animation
+from atelier.media.formats import cicp, colour
+from atelier.media.formats.cicp import coding, convert, to_bt709
+from atelier.media.images import load_image, load_picture
 
 P3_200_100_100 = (215, 92, 96)
 """Display P3 in sRGB, by hand: sRGB's curve, the matrix (1.2249, -0.2247, 0), (-0.0420, 1.0419, 0),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from atelier.deep import Deep, to_levels
-from atelier.images import load_picture
+from atelier.media.formats.deep import Deep, to_levels
+from atelier.media.images import load_picture
 
 
 def scaled(values, bits=16, dtype=np.uint16, **options):

@@ -3,10 +3,10 @@
 import pytest
 
 from atelier import cli
+from atelier.cli.failures import for_each
+from atelier.cli.inputs import find_inputs
 from atelier.errors import ImageError, OutputError, SettingsError
-from atelier.failures import for_each
-from atelier.images import load_image, save_image
-from atelier.inputs import find_inputs
+from atelier.media.images import load_image, save_image
 
 
 def test_one_bad_file_in_a_folder_fails_alone(tmp_path, photo, capsys):
@@ -75,7 +75,7 @@ def test_settings_that_are_wrong_for_all_end_the_loop():
 
 def test_the_name_of_an_input_is_said_once_and_never_left_out(capsys):
     for name in ("a", "out/a.png", "a.png"):
-        cli.report_failure(name, ImageError("out/a.png: a broken file"))
+        cli.print_failure(name, ImageError("out/a.png: a broken file"))
     assert capsys.readouterr().err.splitlines() == [
         "error: a: out/a.png: a broken file" if name == "a" else "error: out/a.png: a broken file"
         for name in ("a", "out/a.png", "a.png")

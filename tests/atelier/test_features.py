@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from atelier import weights as stored
 from atelier.errors import WeightsError
-from atelier.features import VGG19_LITE, load_features, vgg19, vgg19_lite
-from atelier.vgg import VGG, preprocess
+from atelier.nets import weights as stored
+from atelier.nets.features import VGG19_LITE, load_features, vgg19, vgg19_lite
+from atelier.nets.vgg import VGG, preprocess
 
 
 def save_as_keras_publishes(model: keras.Model, path: Path) -> None:

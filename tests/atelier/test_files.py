@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atelier import files
 from atelier.errors import OutputError
-from atelier.files import atomic_path, read_table, refuse_existing, write_json, write_text
-from atelier.images import load_image, save_image
+from atelier.files import atomic, atomic_path, read_table, refuse_existing, write_json, write_text
+from atelier.media.images import load_image, save_image
 
 
 def names(folder: Path) -> list[str]:
@@ -164,10 +163,10 @@ def test_the_mask_of_the_process_is_never_changed(tmp_path, monkeypatch):
 
 
 def test_folders_without_leftovers_are_not_remembered_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_REMEMBERED", 3)
+    monkeypatch.setattr(atomic, "_REMEMBERED", 3)
     for i in range(10):
         write_text(tmp_path / str(i) / "x", "x")
-    assert len(files._cleaned) <= 3
+    assert len(atomic._cleaned) <= 3
 
 
 def test_the_block_does_not_run_if_the_target_is_refused(tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier import image_files
 from atelier.errors import ImageError, OutputError
-from atelier.image_files import OPTIONAL, register
-from atelier.images import load_image, load_picture, save_image
-from atelier.metadata import Metadata
+from atelier.media import opening
+from atelier.media.formats.metadata import Metadata
+from atelier.media.images import load_image, load_picture, save_image
+from atelier.media.opening import OPTIONAL, register
 
 SUFFIXES = {".heic": "HEIF", ".jxl": "JXL"}
 
@@ -102,12 +102,12 @@ def test_the_size_of_a_jpeg_xl_file_is_read_from_its_head(size, exif):
     pytest.importorskip("pillow_jxl")
     options = {"exif": exif} if exif else {}
     whole = encode(Image.new("L", size), ".jxl", **options)
-    assert image_files._jxl_size(whole) == size
+    assert opening._jxl_size(whole) == size
 
 
 def test_the_head_of_a_jpeg_xl_file_is_bounded(monkeypatch, photo):
     pytest.importorskip("pillow_jxl")
     whole = encode(Image.fromarray(photo), ".jxl", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
-    monkeypatch.setattr(image_files, "_JXL_HEAD", 12)
+    monkeypatch.setattr(opening, "_JXL_HEAD", 12)
     with pytest.raises(ImageError, match="its size is not found"):
         load_image(whole)

@@ -8,9 +8,9 @@ import pytest
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange
 
-from atelier import hdr
-from atelier.hdr import HLG, PQ
-from atelier.movies import change_movie, from_rgb, to_rgb
+from atelier.media.movies import change_movie, from_rgb, to_rgb
+from atelier.media.video import hdr
+from atelier.media.video.hdr import HLG, PQ
 
 BT2020 = {"color_primaries": 9, "colorspace": 9, "color_range": ColorRange.MPEG}
 

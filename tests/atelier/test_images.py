@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from atelier import decoding, images
 from atelier.errors import ImageError, OutputError
-from atelier.image_files import OPTIONAL, OPTIONAL_SUFFIXES
-from atelier.images import (
+from atelier.media import decoding, images
+from atelier.media.images import (
     READABLE,
     find_pictures,
     fit_size,
@@ -23,6 +22,7 @@ from atelier.images import (
     sample,
     save_image,
 )
+from atelier.media.opening import OPTIONAL, OPTIONAL_SUFFIXES
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from atelier import images, inputs
+from atelier.cli import inputs
+from atelier.cli.inputs import Input, find_inputs, output_paths
+from atelier.cli.ledger import Ledger
 from atelier.errors import ImageError, SettingsError
-from atelier.images import load_image, save_image
-from atelier.inputs import Input, find_inputs, output_paths
-from atelier.ledger import Ledger
-from atelier.movies import VIDEOS
+from atelier.media import images
+from atelier.media.images import load_image, save_image
+from atelier.media.movies import VIDEOS
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

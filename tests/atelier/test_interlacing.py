@@ -7,8 +7,8 @@ import av.filter
 import numpy as np
 import pytest
 
-from atelier.interlacing import Deinterlacer
-from atelier.movies import change_movie, from_rgb, to_rgb
+from atelier.media.movies import change_movie, from_rgb, to_rgb
+from atelier.media.video.interlacing import Deinterlacer
 
 CLOCK = Fraction(1, 25)
 

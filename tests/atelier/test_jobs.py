@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from atelier import batches, cli, jobs
+from atelier import cli
+from atelier.cli import jobs
+from atelier.cli.inputs import Input
+from atelier.cli.jobs import Job, Outcome
+from atelier.cli.ledger import Ledger
+from atelier.cli.records import results_known_in, settings_of
+from atelier.cluster import batches
 from atelier.errors import ImageError, OutputError, SettingsError, WeightsError
-from atelier.inputs import Input
-from atelier.jobs import Job, Outcome
-from atelier.ledger import Ledger
 from atelier.progress import Step
-from atelier.records import results_known_in, settings_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from atelier.begun import Begun
+from atelier.cli.begun import Begun
+from atelier.cli.ledger import BusyError, Ledger
+from atelier.cli.records import identify, read_record, results_known_in, settings_of
 from atelier.errors import OutputError
-from atelier.ledger import BusyError, Ledger
-from atelier.records import identify, read_record, results_known_in, settings_of
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_a_full_disk_is_one_line_and_the_result_is_made_anew(source, tmp_path, m
     def full(path, **options):
         raise OutputError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr("atelier.begun.atomic_path", full)
+    monkeypatch.setattr("atelier.cli.begun.atomic_path", full)
     with pytest.raises(OutputError, match=r"No space left on device; it was made"):
         make(ledger(tmp_path), source, "a.png")
     monkeypatch.undo()

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from atelier.errors import ImageError
-from atelier.masks import VOID, labels_of, read_labels
+from atelier.media.masks import VOID, labels_of, read_labels
 
 RED, GREEN, WHITE, BLACK = (200, 0, 0), (0, 180, 20), (255, 255, 255), (0, 0, 0)
 
@@ -211,6 +211,6 @@ def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "cut.png").write_bytes((tmp_path / "m.png").read_bytes()[:80])
     with pytest.raises(ImageError, match="the mask cannot be read"):
         read_labels(tmp_path / "cut.png")
-    monkeypatch.setattr("atelier.masks.MAX_PIXELS", 80)
+    monkeypatch.setattr("atelier.media.masks.MAX_PIXELS", 80)
     with pytest.raises(ImageError, match=r"m\.png: 9×9, more than 80 pixels"):
         read_labels(tmp_path / "m.png")

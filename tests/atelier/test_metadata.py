@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from atelier import exif, metadata
 from atelier.errors import ImageError
-from atelier.images import Picture, load_image, load_picture, save_image, write_png
-from atelier.metadata import Metadata
+from atelier.media.formats import exif, metadata
+from atelier.media.formats.metadata import Metadata
+from atelier.media.images import Picture, load_image, load_picture, save_image, write_png
 
 GPS = {1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)}
 MAKER = b"Maker\0\1\2" + bytes(range(60))

@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from atelier import movies
 from atelier.errors import ImageError
-from atelier.movies import change_movie, from_rgb, open_movie, to_rgb
+from atelier.media import movies
+from atelier.media.movies import change_movie, from_rgb, open_movie, to_rgb
 
 
 def refusal(function, *arguments, **options) -> str:

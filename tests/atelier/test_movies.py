@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
-from atelier import movies
 from atelier.errors import ImageError, SettingsError
-from atelier.movies import change_movie, from_rgb, to_rgb
+from atelier.media import movies
+from atelier.media.movies import change_movie, from_rgb, to_rgb
 
 COLORS = np.uint8([[255, 255, 255], [0, 0, 0], [255, 0, 0], [90, 140, 200]])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError, SettingsError
-from atelier.onnx_graph import OnnxGraph
-from atelier.runtimes import open_onnx
+from atelier.export.onnx_graph import OnnxGraph
+from atelier.export.runtimes import open_onnx
 
 
 def add_three(path, **options) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from atelier.errors import DataError
-from atelier.images import save_image
-from atelier.pairs import find_pairs, mask_folders
+from atelier.media.images import save_image
+from atelier.media.pairs import find_pairs, mask_folders
 
 
 def put(folder, *names):

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from atelier import precision
-from atelier.precision import Work, choose, dtype_policy, fastest
+from atelier.nets import precision
+from atelier.nets.precision import Work, choose, dtype_policy, fastest
 
 TINY = Work(1, 8, 2, ((3,), (4,)), weights=True)
 

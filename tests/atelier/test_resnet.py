@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from atelier.errors import WeightsError
-from atelier.resnet import Blocks, fill, layer_slots, resnet
+from atelier.nets.resnet import Blocks, fill, layer_slots, resnet
 
 
 def stages(size, **options):

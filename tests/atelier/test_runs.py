@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError, SettingsError, TrainingError, WeightsError
-from atelier.runs import KeepRun, RunFolder, is_finished, load_run, machine
+from atelier.training.runs import KeepRun, RunFolder, is_finished, load_run, machine
 
 EPOCHS = 4
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.runtimes import (
+from atelier.export.runtimes import (
     exported_path,
     litert_function,
     open_litert,

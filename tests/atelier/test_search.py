@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from atelier.errors import SettingsError
-from atelier.search import draw_settings, parse_grid
+from atelier.sweeps.search import draw_settings, parse_grid
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError
-from atelier.images import load_image
-from atelier.sheets import contact_sheet
+from atelier.media.images import load_image
+from atelier.media.sheets import contact_sheet
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
 

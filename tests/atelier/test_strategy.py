@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from atelier.errors import SettingsError, WorkerError
-from atelier.strategy import ONE, DeviceArguments, opened, start, synchronize
-from atelier.workers import Workers, meet, read_workers
+from atelier.training.strategy import ONE, DeviceArguments, opened, start, synchronize
+from atelier.training.workers import Workers, meet, read_workers
 
 SCRIPT = Path(__file__).with_name("small_training.py")
 

@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from atelier.cluster.tuning import Asha, Cluster
 from atelier.errors import ImageError, OutputError, SettingsError
-from atelier.images import load_image
+from atelier.media.images import load_image
 from atelier.progress import Step
-from atelier.search import draw_settings
-from atelier.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
-from atelier.tuning import Asha, Cluster
+from atelier.sweeps.search import draw_settings
+from atelier.sweeps.sweep import SweepOptions, TrialResult, TrialRun, report_trials, run_sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,7 +303,7 @@ def test_a_host_that_does_not_see_the_folder_says_so(tmp_path):
 
 def test_drawn_numbers_are_short_on_the_sheet_and_whole_in_the_table(tmp_path, monkeypatch):
     told = []
-    module = sys.modules["atelier.sweep"]
+    module = sys.modules["atelier.sweeps.sweep"]
     monkeypatch.setattr(
         module, "contact_sheet", lambda images, labels, *_, **__: told.extend(labels)
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from atelier import tiff
 from atelier.errors import ImageError
-from atelier.images import load_image, load_picture
+from atelier.media.formats import tiff
+from atelier.media.images import load_image, load_picture
 
 Y, X = np.mgrid[0:40, 0:56]
 PHOTO = np.stack([X / 55, Y / 39, (X + Y) / 94], axis=-1)

@@ -9,9 +9,9 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from atelier import tracks
 from atelier.errors import ImageError
-from atelier.movies import change_movie, from_rgb, movie_suffix, to_rgb
+from atelier.media.movies import change_movie, from_rgb, movie_suffix, to_rgb
+from atelier.media.video import tracks
 
 COVER = io.BytesIO()
 Image.new("RGB", (32, 32), (200, 30, 30)).save(COVER, "JPEG")

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atelier import tuning
+from atelier.cluster import tuning
+from atelier.cluster.tuning import RETRIES, Asha, Cluster
 from atelier.errors import ImageError, SettingsError
-from atelier.images import load_image
+from atelier.media.images import load_image
 from atelier.progress import Step
-from atelier.sweep import TrialResult, TrialRun, run_sweep
-from atelier.tuning import RETRIES, Asha, Cluster
+from atelier.sweeps.sweep import TrialResult, TrialRun, run_sweep
 
 ray = pytest.importorskip("ray")
 
@@ -261,7 +261,7 @@ sys.path.insert(0, sys.argv[1])
 import ray
 import test_tuning
 from atelier import cli
-from atelier.tuning import Cluster
+from atelier.cluster.tuning import Cluster
 
 seconds = float(sys.argv[4])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from atelier.vgg import CAFFE_MEAN, VGG, PaddedConv2D, deprocess, preprocess
+from atelier.nets.vgg import CAFFE_MEAN, VGG, PaddedConv2D, deprocess, preprocess
 
 VGG19_LAYERS = [
     f"block{block}_conv{index}"

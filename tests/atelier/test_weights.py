@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import pytest
 
-from atelier import weights as stored
 from atelier.errors import WeightsError
+from atelier.nets import weights as stored
 
 # Keras leaves the connections of failed downloads open.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from atelier import precision
+from atelier.nets import precision
 from benchmarks import precision as module
 
 

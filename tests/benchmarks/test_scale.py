@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from benchmarks import scale
 from benchmarks.scale import BenchmarkArguments, Point
 from benchmarks.scale_pictures import Pictures, large_picture, small_picture

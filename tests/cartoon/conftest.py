@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from atelier.images import save_image
+from atelier.media.images import save_image
 
 
 def draw_person(rng: np.random.Generator, size=(72, 96)) -> tuple[np.ndarray, np.ndarray]:

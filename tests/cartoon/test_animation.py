@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.animations import open_animation
-from atelier.images import load_image
+from atelier.media.animations import open_animation
+from atelier.media.images import load_image
 from cartoon import CutOutConfig, cartoonize
 from cartoon.animation import cartoonize_animation
 from cartoon.drawing.steady import flicker

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from atelier.runs import RunFolder
-from atelier.weights import load_embedded
+from atelier.nets.weights import load_embedded
+from atelier.training.runs import RunFolder
 from cartoon.embed import main
 from cartoon.people.model import build_person_segmenter
 from cartoon.train import TrainConfig

@@ -12,7 +12,7 @@ from PIL import Image
 
 import cartoon
 from atelier.errors import SettingsError
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from cartoon import CartoonConfig, accuracy
 from cartoon.evaluate import COLUMNS, EXAMPLES, MOST_BARS, as_figure, draw_bars, evaluate, main
 from cartoon.metrics import Accuracy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from cartoon import PRESETS, CartoonConfig, CutOutConfig, cartoonize, portray
 from cartoon.drawing.backdrop import WHITE, find_backdrop, lay_on
 from cartoon.drawing.fine import draw_fine

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from atelier.errors import WeightsError
-from atelier.images import load_image, resize, sample, save_image
-from atelier.saving import PNG_LEVEL
+from atelier.media.images import load_image, resize, sample, save_image
+from atelier.media.saving import PNG_LEVEL
 from cartoon import CartoonConfig, CutOutConfig, cartoonize, cut_out, portray
 from cartoon.run import main
 
@@ -434,7 +434,7 @@ def test_bad_input_is_named_with_its_reason(files, photo, error_line, name, cont
 
 
 def test_over_large_pictures_are_refused(files, error_line, monkeypatch):
-    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("atelier.media.images.MAX_PIXELS", 100)
     assert run(files) == 1
     assert "photo.png: " in (line := error_line())
     assert "more than 100 pixels" in line

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from cartoon import CartoonConfig
 from cartoon import sweep as sweep_module
 from cartoon.evaluate import evaluate

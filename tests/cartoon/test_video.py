@@ -8,7 +8,7 @@ import pytest
 from av.sidedata.sidedata import Type as SideData
 
 from atelier.errors import ImageError, OutputError, SettingsError
-from atelier.movies import to_rgb
+from atelier.media.movies import to_rgb
 from cartoon import CartoonConfig, cartoonize
 from cartoon.drawing.steady import SteadyCartoon, flicker
 from cartoon.video import cartoonize_video
@@ -250,7 +250,7 @@ def test_mistakes_are_told(make_video, tmp_path):
 
 
 def test_frames_that_are_too_large_are_refused_before_the_work(make_video, tmp_path, monkeypatch):
-    monkeypatch.setattr("atelier.movies.MAX_FRAME_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr("atelier.media.movies.MAX_FRAME_PIXELS", WIDTH * HEIGHT - 1)
     with pytest.raises(ImageError, match=r"in\.mp4: 64×48 is more than 3,071 pixels"):
         cartoonize_video(make_video(), tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from classify import networks
 from classify.data import Cifar10, Split
 from classify.networks import Network, load_network

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError
-from atelier.images import save_image
-from atelier.weights import save_embedded
+from atelier.media.images import save_image
+from atelier.nets.weights import save_embedded
 from classify.data import CLASSES, Split
 from classify.evaluate import evaluate, hit_rate, load, main
 from classify.networks import Network

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from atelier.images import load_image, resize, sample
+from atelier.media.images import load_image, resize, sample
 from classify.layers import Dirac, Whitening
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")

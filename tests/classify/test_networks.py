@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import SettingsError, WeightsError
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from classify.networks import (
     VIEWS,
     Network,

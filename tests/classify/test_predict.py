@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import ImageError, SettingsError, WeightsError
-from atelier.images import load_image, resize, sample
+from atelier.media.images import load_image, resize, sample
 from classify import calibration
 from classify.data import CLASSES
 from classify.predict import NONE, classify, classify_all, classify_prepared, prepare

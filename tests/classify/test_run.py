@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from classify import work as module
 from classify.data import CLASSES
 from classify.predict import NONE, classify
@@ -338,7 +338,7 @@ def test_bad_picture_in_a_folder_is_named_and_the_others_done(
 
 @pytest.mark.parametrize("name", ["gone.png", "large.png"])
 def test_picture_alone_that_cannot_be_read_leaves_nothing(files, error_line, monkeypatch, name):
-    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("atelier.media.images.MAX_PIXELS", 100)
     if name == "large.png":
         Image.new("L", (11, 10)).save(files / name)
     assert run(files, name=name) == 1

@@ -8,8 +8,8 @@ import pytest
 
 from atelier import cli
 from atelier.errors import SettingsError
-from atelier.runs import load_run
-from atelier.strategy import Devices
+from atelier.training.runs import load_run
+from atelier.training.strategy import Devices
 from classify.train import TrainConfig, train
 
 TOLERANCE = 1e-4

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from atelier.progress import Step
 from classify import sweep
 from classify.evaluate import evaluate

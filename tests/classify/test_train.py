@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from atelier import cli, precision
+from atelier import cli
 from atelier.errors import SettingsError
-from atelier.precision import dtype_policy
+from atelier.nets import precision
+from atelier.nets.precision import dtype_policy
 from classify import calibration
 from classify import train as module
 from classify.data import Cifar10, Split

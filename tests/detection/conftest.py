@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from atelier.images import save_image
+from atelier.media.images import save_image
 from detection.config import DetectConfig
 from detection.network.architectures import ARCHITECTURES, LITE
 from detection.predict import Detector, load_detector

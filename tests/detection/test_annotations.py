@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import DataError
-from atelier.images import load_image
+from atelier.media.images import load_image
 from detection.annotations import join, keep_classes, read_backgrounds, read_dataset, voc
 from detection.annotations.prepared import read_prepared
 from detection.annotations.voc import read_voc

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from atelier.images import resize
+from atelier.media.images import resize
 from detection import draw as module
 from detection.detections import Detections
 from detection.draw import PALETTE, colors_of, crops, draw, pixel_boxes

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from detection import predict
 from detection.embed import EmbedArguments, main
 from detection.predict import embedded

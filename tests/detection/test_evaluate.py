@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from detection import predict
 from detection.annotations import read_dataset
 from detection.detections import Detections

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from atelier.errors import SettingsError
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from detection import explain as module
 from detection.explain import choose, explain, load_network, main, table
 from detection.receptive import receptive_field, receptive_fields

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import DataError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from detection.annotations import FaultError, read_dataset
 from detection.annotations.masks import is_masks, parts, read_mask, read_masks
 from detection.sources import DataConfig

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import ImageError, SettingsError, WeightsError
-from atelier.images import load_image, sample
-from atelier.runs import RunFolder
+from atelier.media.images import load_image, sample
+from atelier.training.runs import RunFolder
 from detection import predict
 from detection.annotations import read_dataset
 from detection.config import DetectConfig

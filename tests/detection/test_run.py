@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import WeightsError
-from atelier.images import load_image, sample, save_image
+from atelier.media.images import load_image, sample, save_image
 from detection import predict
 from detection.annotations import read_dataset
 from detection.detections import Detections
@@ -467,7 +467,7 @@ def test_bad_input_is_named_with_its_reason(files, error_line, name, content, me
 
 
 def test_over_large_pictures_are_refused(files, error_line, monkeypatch):
-    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("atelier.media.images.MAX_PIXELS", 100)
     assert run(files) == 1
     assert "photo.png: " in (line := error_line())
     assert "more than 100 pixels" in line

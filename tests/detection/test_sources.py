@@ -8,7 +8,7 @@ import pytest
 
 from atelier import cli
 from atelier.errors import DataError, SettingsError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from detection.sources import DataConfig, common_classes, report_faults
 
 

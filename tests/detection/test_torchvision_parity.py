@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atelier.resnet import fill
+from atelier.nets.resnet import fill
 from detection.network.architectures import ARCHITECTURES
 from detection.network.faster_rcnn import FasterRCNN
 from detection.network.torchvision_weights import CATEGORIES, torchvision_slots

@@ -13,8 +13,8 @@ import pytest
 import detection.train as module
 from atelier import cli
 from atelier.errors import DataError, SettingsError
-from atelier.features import vgg19_lite
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
+from atelier.nets.features import vgg19_lite
 from detection.annotations import read_dataset
 from detection.detections import Detections
 from detection.measures.metrics import evaluate

@@ -9,7 +9,7 @@ import pytest
 from av.sidedata.sidedata import Type as SideData
 
 from atelier.errors import ImageError, OutputError, SettingsError
-from atelier.movies import to_rgb
+from atelier.media.movies import to_rgb
 from detection import predict
 from detection.config import DetectConfig
 from detection.detections import Detections

@@ -39,7 +39,7 @@ import cv2
 import numpy as np
 import pytest
 
-from atelier.images import save_image
+from atelier.media.images import save_image
 
 ROOT = Path(__file__).parents[2]
 

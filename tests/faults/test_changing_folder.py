@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from atelier.cli.inputs import find_inputs
 from atelier.files import files_below
-from atelier.inputs import find_inputs
 
 TASKS = ("classify", "superres", "cartoon", "detection", "nst")
 
@@ -104,7 +104,7 @@ def test_a_picture_that_goes_while_a_training_reads_is_one_line(
     task, training, things, here, look, tmp_path, monkeypatch
 ):
     """Those that were read before the training began need them no more; the others say which."""
-    from atelier import runs
+    from atelier.training import runs
 
     name = {"cartoon": "people", "detection": "shapes"}.get(task, "pictures")
     folder, out = tmp_path / "data", tmp_path / "out"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gallery import cache, jobs
-from gallery.limits import Limits
+from gallery.web import cache, jobs
+from gallery.web.limits import Limits
 
 
 @pytest.fixture
@@ -103,4 +103,4 @@ def test_no_duration_is_taken_from_the_clock_of_the_wall():
         for file in (root / package).rglob("*.py"):
             if re.search(r"\btime\.time(_ns)?\(|datetime\.(now|utcnow)", file.read_text("utf-8")):
                 found.append(file.relative_to(root).as_posix())
-    assert sorted(found) == ["atelier/failures.py", "gallery/cache.py"]
+    assert sorted(found) == ["atelier/cli/failures.py", "gallery/web/cache.py"]

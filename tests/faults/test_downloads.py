@@ -8,8 +8,8 @@ import types
 
 import pytest
 
-from atelier import features
 from atelier.errors import WeightsError
+from atelier.nets import features
 from cartoon.people import deeplab_weights
 from detection.network import imagenet, torchvision_weights
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from atelier import cli, files
+from atelier import cli
+from atelier.files import atomic
 
 TASKS = ("classify", "superres", "cartoon", "detection", "nst")
 
@@ -22,7 +23,7 @@ def some(tasks, default=()):
 def full_at(disk, monkeypatch):
     """full_at(PATTERN): a block in which the disk is full by the time that such a file's content
     is written, and has room again after it."""
-    make = files._make_temporary
+    make = atomic._make_temporary
 
     @contextlib.contextmanager
     def block(pattern: str):
@@ -36,7 +37,7 @@ def full_at(disk, monkeypatch):
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(files, "_make_temporary", made)
+            patch.setattr(atomic, "_make_temporary", made)
             yield
         assert met, f"no {pattern} was written"
         disk.empty()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from atelier import files
+from atelier.files import atomic
 
 TASKS = ("classify", "superres", "cartoon", "detection", "nst")
 
@@ -71,15 +71,15 @@ def test_what_is_finished_may_lie_where_nothing_can_be_written(training, here, d
 
 def test_a_file_system_that_turns_read_only_in_the_middle(batch, here, disk, look, monkeypatch):
     """As a failing disk is remounted by the kernel."""
-    publish = files._publish
+    publish = atomic._publish
 
     def publish_and_fail(temporary, target, overwrite):
         publish(temporary, target, overwrite)
         if target.name == "2.png":
-            monkeypatch.setattr(files, "_publish", publish)
+            monkeypatch.setattr(atomic, "_publish", publish)
             disk.read_only()
 
-    monkeypatch.setattr(files, "_publish", publish_and_fail)
+    monkeypatch.setattr(atomic, "_publish", publish_and_fail)
     out = disk.folder / "out"
     try:
         done = here(batch("cartoon", out))

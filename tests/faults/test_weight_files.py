@@ -27,7 +27,7 @@ files = {
     "superres": "superres/weights/clean-x2.npz",
     "cartoon": "cartoon/weights/person.npz",
     "detection": "detection/weights/person.npz",
-    "nst": "atelier/weights/vgg19_lite.npz",
+    "nst": "atelier/nets/weights/vgg19_lite.npz",
 }
 flags = {
     "classify": ["--json"],

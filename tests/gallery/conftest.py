@@ -50,8 +50,8 @@ class Server:
         command = ["-m", "gallery.web"]
         if page is not None:
             shutil.copy(page, folder)
-            own = f"import {page.stem}; web.build_page = {page.stem}.build_page"
-            command = ["-c", f"from gallery import web; {own}; web.run()"]
+            own = f"import {page.stem}; command.build_page = {page.stem}.build_page"
+            command = ["-c", f"from gallery.web import command; {own}; command.run()"]
         self.process = subprocess.Popen(
             [sys.executable, *command, "--port", "0", *flags],
             env={

@@ -5,8 +5,8 @@ import time
 import gradio as gr
 
 from atelier.errors import SettingsError
-from gallery.jobs import JOB, check_time, job, show
-from gallery.photo import Photo, save_result
+from gallery.web.jobs import JOB, check_time, job, show
+from gallery.web.photo import Photo, save_result
 
 
 def flip(picture):
@@ -60,7 +60,7 @@ def build_page() -> gr.Blocks:
             gr.Button(function.__name__).click(
                 job(function, live=live), inputs, outputs, api_name=function.__name__, **JOB
             )
-    from gallery.limits import limits
+    from gallery.web.limits import limits
 
     page.queue(max_size=limits().waiting, api_open=False)
     return page

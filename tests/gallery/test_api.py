@@ -8,7 +8,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from atelier.images import load_image, resize, sample, save_image
+from atelier.media.images import load_image, resize, sample, save_image
 from detection import DetectConfig
 
 MODEL = DetectConfig().model

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from atelier.images import load_image, sample, save_image
+from atelier.media.images import load_image, sample, save_image
 from detection.predict import EMBEDDED
 
 SLOW = 60_000

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from gallery.cache import files_in, forget, sweep
-from gallery.limits import Limits
+from gallery.web.cache import files_in, forget, sweep
+from gallery.web.limits import Limits
 
 NOW = 1_000_000.0
 

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.cli.records import FOLDER
 from atelier.errors import WeightsError
-from atelier.images import load_image
+from atelier.media.images import load_image
 from atelier.progress import Step
-from atelier.records import FOLDER
-from gallery import demo, page
-from gallery.demo import STOPPED, DemoArguments, main, without_places
-from gallery.page import data_url, duration, render
-from gallery.scenes import SCENES, Exhibit, Photo, Scene, SceneConfig, Side, halved
+from gallery.demo import command, page
+from gallery.demo.command import STOPPED, DemoArguments, main, without_places
+from gallery.demo.page import data_url, duration, render
+from gallery.demo.scenes import SCENES, Exhibit, Photo, Scene, SceneConfig, Side, halved
 
 VOID = {"meta", "link", "img", "input", "br"}
 TASKS = ("nst", "cartoon", "superres", "classify", "detection")
@@ -86,7 +86,7 @@ def stage(monkeypatch, tmp_path):
     monkeypatch.setattr(page, "machine", lambda: "A processor, 2 cores")
 
     def run(scenes, *arguments) -> int:
-        monkeypatch.setattr(demo, "SCENES", tuple(scenes))
+        monkeypatch.setattr(command, "SCENES", tuple(scenes))
         return main(["--out", str(tmp_path / "demo"), *arguments])
 
     return SimpleNamespace(run=run, out=tmp_path / "demo", index=tmp_path / "demo" / "index.html")
@@ -297,7 +297,7 @@ def test_places_are_left_out_of_messages(tmp_path, monkeypatch):
     for out in (tmp_path / "demo", DemoArguments().out):
         message = f"cannot write {out.absolute()}/nst/a.png: no space"
         assert without_places(message, out) == "cannot write nst/a.png: no space"
-    root = page.HERE.parent
+    root = page.HERE.parents[1]
     assert without_places(f"{root}/nst/x.npz is damaged", tmp_path) == "nst/x.npz is damaged"
 
 

@@ -5,8 +5,8 @@ from unittest.mock import Mock
 import pytest
 from starlette.formparsers import MultiPartException
 
-from gallery.cache import size
-from gallery.guard import JSON_BYTES, LOOPBACK, Guard
+from gallery.web.cache import size
+from gallery.web.guard import JSON_BYTES, LOOPBACK, Guard
 
 UPLOAD = "/gradio_api/upload"
 JOIN = "/gradio_api/queue/join"

@@ -8,9 +8,9 @@ import pytest
 from gradio.context import LocalContext
 
 from atelier.errors import SettingsError
-from gallery import jobs, limits
-from gallery.jobs import check_time, job, show
-from gallery.limits import Limits
+from gallery.web import jobs, limits
+from gallery.web.jobs import check_time, job, show
+from gallery.web.limits import Limits
 
 PROGRESS = gr.Progress()
 

@@ -7,9 +7,9 @@ import pytest
 from gradio.data_classes import ImageData
 from PIL import Image
 
-from gallery import limits
-from gallery.limits import Limits
-from gallery.photo import Photo, save_result
+from gallery.web import limits
+from gallery.web.limits import Limits
+from gallery.web.photo import Photo, save_result
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 GREYS = [Image.fromarray(np.full((9, 8), value, np.uint8)) for value in (10, 200)]
@@ -96,6 +96,6 @@ def test_to_the_browser_it_is_an_image_with_all_its_settings():
 
 
 def test_no_stub_is_written_beside_the_source():
-    import gallery.photo
+    import gallery.web.photo
 
-    assert not Path(gallery.photo.__file__).with_suffix(".pyi").exists()
+    assert not Path(gallery.web.photo.__file__).with_suffix(".pyi").exists()

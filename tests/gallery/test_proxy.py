@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import SettingsError
-from gallery.web import WebArguments
+from gallery.web.command import WebArguments
 
 PAGE = Path(__file__).with_name("small_page.py")
 NAME, ROOT = "pictures.example", "/lab/atelier"

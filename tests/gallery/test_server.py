@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from atelier.errors import SettingsError
-from gallery import server
-from gallery.limits import Limits
-from gallery.server import is_loopback, listen
+from gallery.web import server
+from gallery.web.limits import Limits
+from gallery.web.server import is_loopback, listen
 
 PAGE = Path(__file__).with_name("small_page.py")
 SECONDS, WAITING = 6, 2
@@ -278,7 +278,7 @@ def test_loopback_is_known_by_its_looks():
 def test_once_at_home_no_connection_leaves_the_machine():
     program = """
 import socket
-from gallery.server import stay_home
+from gallery.web.server import stay_home
 stay_home()
 for go in (
     lambda: socket.create_connection(("192.0.2.1", 80), 1),

@@ -15,18 +15,18 @@ import nst
 import nst.run
 from atelier import cli
 from atelier.errors import AtelierError, ImageError
-from atelier.images import load_image, load_picture, sample, save_image
+from atelier.media.images import load_image, load_picture, sample, save_image
 from atelier.progress import Step
 from cartoon.config import PRESETS
 from detection import DetectConfig, Detections
 from detection.predict import EMBEDDED, Detector
-from gallery.limits import Limits, limits, set_limits
-from gallery.tabs import cartoon as cartoon_tab
-from gallery.tabs import classify as classify_tab
-from gallery.tabs import detection as detection_tab
-from gallery.tabs import parts
-from gallery.tabs import stylize as stylize_tab
-from gallery.tabs import superres as superres_tab
+from gallery.web.limits import Limits, limits, set_limits
+from gallery.web.tabs import cartoon as cartoon_tab
+from gallery.web.tabs import classify as classify_tab
+from gallery.web.tabs import detection as detection_tab
+from gallery.web.tabs import parts
+from gallery.web.tabs import stylize as stylize_tab
+from gallery.web.tabs import superres as superres_tab
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from gallery import web
-from gallery.jobs import JOB
+from gallery.web import command
+from gallery.web.jobs import JOB
 
 TASKS = {"classify", "stylize", "cartoonize", "upscale", "detect"}
 
@@ -79,7 +79,7 @@ def test_in_a_browser_the_page_asks_nobody_else(server, browser):
 def test_mistakes_on_the_command_line_are_one_line(error_line):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert web.main(["--port", port]) == 2
+        assert command.main(["--port", port]) == 2
         assert f"cannot listen on 127.0.0.1:{port}" in error_line()
     for flags, said in (
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid is no address"),
@@ -87,15 +87,15 @@ def test_mistakes_on_the_command_line_are_one_line(error_line):
         (["--seconds", "0"], "--seconds must be more than 0"),
         (["--waiting", "few"], "--waiting"),
     ):
-        assert web.main(flags) == 2
+        assert command.main(flags) == 2
         assert said in error_line()
 
 
 def test_without_gradio_it_says_what_to_install(error_line, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "gallery.server", raising=False)
-    monkeypatch.delattr("gallery.server", raising=False)
-    assert web.main([]) == 2
+    monkeypatch.delitem(sys.modules, "gallery.web.server", raising=False)
+    monkeypatch.delattr("gallery.web.server", raising=False)
+    assert command.main([]) == 2
     assert ".[web]" in error_line()
 
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atelier import files, runs
-from atelier import sweep as sweeps
+from atelier.cli.records import read_record
 from atelier.errors import AtelierError, OutputError, WeightsError
-from atelier.records import read_record
-from atelier.runs import RunFolder, load_run
-from atelier.sweep import TrialResult, run_sweep
+from atelier.files import reading
+from atelier.sweeps import sweep as sweeps
+from atelier.sweeps.sweep import TrialResult, run_sweep
+from atelier.training import runs
+from atelier.training.runs import RunFolder, load_run
 from classify.config import NetworkConfig as ClassifierConfig
 from classify.networks import Network as Classifier
 from classify.networks import build as build_classifier
@@ -97,7 +98,7 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(tmp_path, refusal, name):
     [
         (runs, "JSON_BYTES", lambda folder: RunFolder(folder / "run", Settings())),
         (runs, "JSON_BYTES", lambda folder: load_run(folder / "run")),
-        (files, "TABLE_BYTES", lambda folder: RunFolder(folder / "run", Settings()).history()),
+        (reading, "TABLE_BYTES", lambda folder: RunFolder(folder / "run", Settings()).history()),
         (sweeps, "JSON_BYTES", lambda folder: sweep(folder / "sweep")),
     ],
     ids=["settings", "card", "history", "plan"],

@@ -19,8 +19,8 @@ from detection.annotations.write import write_coco, write_csv, write_voc
 from detection.detections import Detections
 from detection.run import RunArguments as DetectionArguments
 from detection.work import crop_names
-from gallery.guard import Guard
-from gallery.photo import save_result
+from gallery.web.guard import Guard
+from gallery.web.photo import save_result
 from superres.run import RunArguments as SuperresArguments
 from superres.run import main as superres_main
 
@@ -145,7 +145,7 @@ def test_results_of_classes_of_any_name_stay_in_their_folder(tmp_path_factory, l
 
 @pytest.mark.parametrize("name", ["../x", "/x", "..", "", "\\x", "x" * 99])
 def test_a_result_of_the_page_stays_in_its_folder(name, monkeypatch, tmp_path):
-    monkeypatch.setattr("gallery.photo.get_upload_folder", lambda: str(tmp_path))
+    monkeypatch.setattr("gallery.web.photo.get_upload_folder", lambda: str(tmp_path))
     path = save_result(np.zeros((8, 10, 3), np.uint8), name)
     assert os.path.realpath(path).startswith(f"{tmp_path}/")
 

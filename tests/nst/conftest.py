@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from atelier.images import save_image
-from atelier.vgg import VGG
+from atelier.media.images import save_image
+from atelier.nets.vgg import VGG
 
 
 @pytest.fixture(scope="session")

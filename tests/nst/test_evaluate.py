@@ -8,7 +8,7 @@ import pytest
 
 import nst
 from atelier.errors import ImageError, SettingsError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from nst.evaluate import evaluate, main
 
 CONFIG = nst.StyleTransferConfig(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nst
-from atelier import weights as stored
-from atelier.vgg import VGG
+from atelier.nets import weights as stored
+from atelier.nets.vgg import VGG
 from nst import judge
 
 PROJECTIONS = dict.fromkeys(judge.SCALES, 5)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier import precision
-from atelier.images import load_image, save_image
-from atelier.inputs import Input
-from atelier.jobs import Job
+from atelier.cli.inputs import Input
+from atelier.cli.jobs import Job
+from atelier.media.images import load_image, save_image
+from atelier.nets import precision
 from nst.run import RunArguments, main
 from nst.work import repaint
 
@@ -298,7 +298,7 @@ def test_one_file_cannot_hold_several_results(files, photo, error_line):
 
 
 def test_missing_vgg19_names_both_ways_out(files, error_line, monkeypatch):
-    monkeypatch.setattr("atelier.features.VGG19_URL", "http://127.0.0.1:9/absent_vgg19.h5")
+    monkeypatch.setattr("atelier.nets.features.VGG19_URL", "http://127.0.0.1:9/absent_vgg19.h5")
     monkeypatch.setenv("KERAS_HOME", str(files))
     assert run(files, "--features", "vgg19") != 0
     line = error_line()

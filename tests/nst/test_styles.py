@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from nst import styles
 from tools.paintings import PAINTINGS
 

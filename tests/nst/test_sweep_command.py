@@ -8,7 +8,7 @@ import os
 import pytest
 
 import nst
-from atelier.images import load_image
+from atelier.media.images import load_image
 from nst.sweep import main
 
 QUICK = ("--size", "48", "--iterations", "2", "--coarsest", "0")

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import SettingsError
-from atelier.images import save_image
-from atelier.vgg import VGG, preprocess
+from atelier.media.images import save_image
+from atelier.nets.vgg import VGG, preprocess
 from nst import train
 from nst.distillation.teacher import TAPS, SmallTeacher
 from nst.train import SEMANTIC, DistillConfig, Distiller, distill, inherit, main, similarity_loss

@@ -12,8 +12,8 @@ from PIL import Image
 
 import nst
 from atelier.errors import AtelierError, ImageError, SettingsError
-from atelier.images import resize, save_image
-from atelier.vgg import deprocess
+from atelier.media.images import resize, save_image
+from atelier.nets.vgg import deprocess
 from nst.transfer import Pictures, output_size
 
 # Nothing is left to the defaults that matters to what is expected here.

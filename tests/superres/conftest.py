@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
-from atelier.images import load_image, sample, save_image
+from atelier.media.images import load_image, sample, save_image
 from superres.config import NetworkConfig
 from superres.fixed_point.calibration import calibrate
 from superres.network.model import build_network, collapse

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.animations import open_animation
 from atelier.errors import ImageError
-from atelier.images import load_image
+from atelier.media.animations import open_animation
+from atelier.media.images import load_image
 from superres.animation import upscale_animation
 from superres.run import main
 from superres.upscaling import upscale

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.images import load_image, resize, sample
+from atelier.media.images import load_image, resize, sample
 from superres.compression import VISIBLE_GRID, Header, grid_strength, jpeg_quality, read_header
 
 PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png", "camera.png", "coins.png", "moon.png")

@@ -12,7 +12,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from atelier.errors import ImageError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from superres import networks
 from superres.evaluate import Score, benchmark_pairs, compare, find_sets, main, markdown, measure
 from superres.metrics import psnr, ssim
@@ -223,7 +223,7 @@ def test_scale_3_is_measured_by_bicubic_alone(pictures, capsys):
 
 
 def test_embedded_networks_are_compared(pictures, run, tmp_path, monkeypatch, capsys):
-    from atelier.weights import save_embedded
+    from atelier.nets.weights import save_embedded
 
     network = Network.load(run)
     save_embedded(network.model, "clean-x2", network.card, tmp_path / "none")

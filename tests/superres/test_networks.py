@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import WeightsError
-from atelier.weights import save_embedded
+from atelier.nets.weights import save_embedded
 from superres import networks
 from superres.config import NetworkConfig
 from superres.fixed_point.calibration import calibrate

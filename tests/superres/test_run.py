@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import WeightsError
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from superres.run import main
 from superres.upscaling import upscale
 

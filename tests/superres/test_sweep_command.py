@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from superres import sweep
 from superres.config import NetworkConfig
 from superres.network.model import build_network

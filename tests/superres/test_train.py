@@ -11,7 +11,7 @@ import pytest
 
 from atelier import cli
 from atelier.errors import SettingsError, WeightsError
-from atelier.images import find_pictures, save_image
+from atelier.media.images import find_pictures, save_image
 from superres import evaluate
 from superres import train as module
 from superres.network.model import build_network, collapse

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 
 import superres
 from atelier.errors import ImageError, SettingsError, WeightsError
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from superres.tiles import TiledNetwork
 from superres.upscaling import UpscaleConfig, upscale
 
@@ -183,7 +183,7 @@ def test_large_results_are_refused_before_they_are_decoded(
     tmp_path, monkeypatch, shape, scale, message
 ):
     module = importlib.import_module("superres.upscaling")
-    monkeypatch.setattr("atelier.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("atelier.media.images.MAX_PIXELS", 100)
     monkeypatch.setattr(module, "MAX_PIXELS", 100)
     monkeypatch.setattr(module, "MAX_OUTPUT_PIXELS", 400)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from nst import styles
 from tools.paintings import ASPECTS, PAINTINGS, paint
 from tools.paintings.__main__ import encode_png, main

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atelier import cli
+from atelier.cli.failures import for_each
 from atelier.errors import SettingsError
-from atelier.failures import for_each
 from atelier.files import atomic_path
 from tools.paintings import PAINTINGS, paint
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
         path = arguments.out / f"{name}.png"
         with atomic_path(path, overwrite=arguments.overwrite) as temporary:
             temporary.write_bytes(encode_png(picture))
-        cli.say(f"{path}: {picture.shape[1]}×{picture.shape[0]}")
+        cli.print_note(f"{path}: {picture.shape[1]}×{picture.shape[0]}")
 
     return for_each((name, lambda name=name: draw(name)) for name in arguments.names)
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import load_image, save_image
+from atelier.media.images import load_image, save_image
 from cartoon.drawing.backdrop import WHITE, color_backdrop, compose, cover, find_backdrop, lay_on
 
 

@@ -11,7 +11,7 @@ import skimage
 from PIL import Image
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import READABLE, load_image, resize, sample
+from atelier.media.images import READABLE, load_image, resize, sample
 from benchmarks import plain_cartoon
 from cartoon import PRESETS, CartoonConfig, cartoonize
 from cartoon.drawing.fine import (

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from atelier.images import resize
+from atelier.media.images import resize
 from cartoon import PRESETS, CartoonConfig, cartoonize
 from cartoon.drawing.backdrop import WHITE, lay_on
 from cartoon.drawing.fine import draw_fine

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from atelier.errors import ImageError, SettingsError, WeightsError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from cartoon.people import deeplab_weights
 from cartoon.people.deeplab import CLASSES, build_deeplabv3
 from cartoon.people.deeplab_weights import load_torchvision, torchvision_shapes

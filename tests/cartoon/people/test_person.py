@@ -6,7 +6,7 @@ import pytest
 
 import cartoon.people.person as module
 from atelier.errors import WeightsError
-from atelier.images import load_image, resize, sample
+from atelier.media.images import load_image, resize, sample
 from cartoon.people.cutting import cut_out
 from cartoon.people.model import build_person_segmenter
 from cartoon.people.person import WEIGHTS, PersonNetwork, embedded, looked_at

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import DataError, ImageError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from cartoon.judge import mean_iou
 from cartoon.training.data import (
     Photo,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import WeightsError
-from atelier.runtimes import write_litert
+from atelier.export.runtimes import write_litert
 from cartoon.training.teachers import DEEPLAB, PERSON, SELFIE, load_teachers
 
 

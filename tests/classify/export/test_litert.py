@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError, SettingsError
-from atelier.runtimes import open_litert
+from atelier.export.runtimes import open_litert
 from classify.export.command import HELD_OUT, keras_probabilities, run_file
 from classify.export.litert import best_range, patches, to_litert
 from classify.networks import Network

@@ -16,7 +16,7 @@ STORED = (40, 60)
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_boxes_turn_with_their_pictures(turn):
     """A light rectangle is drawn as stored, and found on the picture as `load_image` shows it."""
-    from atelier.images import load_image
+    from atelier.media.images import load_image
 
     pixels = np.zeros((*STORED, 3), np.uint8)
     pixels[5:12, 20:50] = 255

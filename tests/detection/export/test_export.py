@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from atelier.errors import OutputError, SettingsError
-from atelier.images import load_image, resize, sample
-from atelier.runtimes import open_litert, write_litert
+from atelier.export.runtimes import open_litert, write_litert
+from atelier.media.images import load_image, resize, sample
 from detection import predict
 from detection.annotations.voc import read_voc
 from detection.detections import Detections

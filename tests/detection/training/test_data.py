@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from atelier.vgg import preprocess
+from atelier.nets.vgg import preprocess
 from detection.annotations import Annotated, Dataset
 from detection.network.architectures import LITE
 from detection.network.transform import prepare

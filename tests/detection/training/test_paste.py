@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import DataError
-from atelier.images import save_image
+from atelier.media.images import save_image
 from detection.training.paste import HIDDEN, LONGEST, CutOut, paste, read_cut_outs
 
 GREEN = CutOut(

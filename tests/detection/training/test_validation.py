@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atelier.images import load_image
+from atelier.media.images import load_image
 from detection.annotations import read_dataset
 from detection.detections import Detections
 from detection.network.faster_rcnn import LOSSES

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atelier.features import load_features
-from atelier.vgg import VGG, preprocess
+from atelier.nets.features import load_features
+from atelier.nets.vgg import VGG, preprocess
 from nst.config import REPORT, StyleTransferConfig
 from nst.descent import losses
 from nst.descent.objective import Loss, Objective

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError
-from atelier.images import find_pictures, save_image
-from atelier.vgg import preprocess
+from atelier.media.images import find_pictures, save_image
+from atelier.nets.vgg import preprocess
 from nst.distillation import data
 
 LOW, HIGH = preprocess(np.zeros(3)), preprocess(np.full(3, 255))

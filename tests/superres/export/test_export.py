@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import SettingsError
-from atelier.runtimes import open_litert
+from atelier.export.runtimes import open_litert
 from superres.config import NetworkConfig
 from superres.export import command as export
 from superres.export.command import HELD_OUT, compare, main, run_file, to_litert

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import OutputError, SettingsError
-from atelier.runtimes import open_litert
+from atelier.export.runtimes import open_litert
 from superres.config import NetworkConfig
 from superres.export.command import run_file
 from superres.export.litert import best_range, calibration_pictures, to_litert

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atelier.errors import ImageError, SettingsError
-from atelier.images import find_pictures, load_image, save_image
+from atelier.media.images import find_pictures, load_image, save_image
 from superres.color import luma
 from superres.resample import bicubic
 from superres.training import data

@@ -1,0 +1,1 @@
+"""Other forms of networks, and the runtimes that run them."""

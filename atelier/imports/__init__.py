@@ -1,0 +1,1 @@
+"""Imports: names loaded when first used, and TensorFlow without its greeting."""

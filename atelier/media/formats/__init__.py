@@ -1,0 +1,1 @@
+"""What files of pictures say and how: colours, depth, EXIF, TIFF, animations."""

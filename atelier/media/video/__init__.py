@@ -1,0 +1,1 @@
+"""What a film holds beside its frames: tracks, colour matrices, fields, high dynamic range."""

@@ -1,0 +1,1 @@
+"""Networks that tasks share: their layers, published weights, precision."""

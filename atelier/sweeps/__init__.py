@@ -1,0 +1,1 @@
+"""Hyper-parameter sweeps: which trials, and their table."""

@@ -1,0 +1,1 @@
+"""Training runs: their folders, their devices, their workers."""

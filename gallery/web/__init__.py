@@ -1,0 +1,1 @@
+"""All five tasks on one web page, with a REST interface: `python -m gallery.web`."""

@@ -1,0 +1,5 @@
+"""Runs `gallery.web.command`."""
+
+from gallery.web.command import run
+
+run()
